@@ -1,0 +1,40 @@
+"""The errors a user can meet, each with its remedy and the exit code the command ends with."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LauncherError(Exception):
+    """An expected failure: a sentence that says what and where, and a hint that says what to type."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class JobFailed(LauncherError):
+    """The job ran and failed."""
+
+    exit_code = 1
+
+
+class RequestError(LauncherError):
+    """The request itself is wrong: a job file, an option, a run that does not exist."""
+
+    exit_code = 2
+
+
+class EnvironmentUnfit(LauncherError):
+    """The machine cannot run what was asked for; the job was not started."""
+
+    exit_code = 3
+
+
+class Interrupted(LauncherError):
+    """Somebody stopped the run: Ctrl-C, SIGTERM or `launcher stop`."""
+
+    exit_code = 130
