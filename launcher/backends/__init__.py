@@ -1,0 +1,1 @@
+"""Backends: how node programs reach their nodes. One module a backend."""

@@ -1,0 +1,1 @@
+"""The checkpoint protocol on disk: whole or absent, verified, never overwritten."""

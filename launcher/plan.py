@@ -1,0 +1,198 @@
+"""The plan: everything that will run, decided. Nothing is left to a default below this line, and each choice made for
+the user carries its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.spec import (
+    Best,
+    Checkpointing,
+    EarlyStop,
+    JobSpec,
+    Loader,
+    LocalOptions,
+    Resources,
+    Retry,
+    TaskSpec,
+    Training,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What the plan needs to know of a node: its usable cores and GPUs."""
+
+    cores: int
+    gpus: int = 0
+    bf16: bool = False
+    """Whether its GPUs compute in bfloat16 (capability 8.0 or later)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One attempt at one run."""
+
+    run_id: str
+    attempt: int
+    """Counts from 1; also the fencing number: only the newest attempt may commit a checkpoint."""
+    run_dir: str
+    job_dir: str
+    """Folder of the job file; relative targets start here."""
+    nodes: int
+    procs_per_node: int
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    threads: int
+    """CPU threads of each worker."""
+    spec: JobSpec
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables set for every worker, above the environment the node program was started in."""
+    resume_from: str | None = None
+    """Name of the verified checkpoint that the attempt starts from, if any."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why a value was chosen where the job left the choice open: {"precision": "cpu trains in fp32"}."""
+
+    @property
+    def world_size(self) -> int:
+        return self.nodes * self.procs_per_node
+
+    @property
+    def microbatch(self) -> int:
+        """Samples one process sees at once in a full step."""
+        return self.spec.training.batch_size // (self.world_size * self.spec.training.accumulate)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        return cls(**{**data, "spec": _spec_from_json(data["spec"])})
+
+
+def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: Machine, attempt: int = 1) -> Plan:
+    """Decide everything the job left open.
+
+    Raises RequestError where the numbers do not fit together and EnvironmentUnfit where the machine lacks what the job
+    asks for.
+    """
+    local_share = spec.resources.nodes if spec.backend == "local" else 1
+    reasons: dict[str, str] = {}
+    procs = _procs_per_node(spec, machine, local_share, reasons)
+    device = _device(spec, machine, procs * local_share, reasons)
+    threads = _threads(spec, machine, procs * local_share, reasons)
+    plan = Plan(
+        run_id=run_id,
+        attempt=attempt,
+        run_dir=str(run_dir),
+        job_dir=str(job_dir),
+        nodes=spec.resources.nodes,
+        procs_per_node=procs,
+        device=device,
+        precision=_precision(spec, machine, device, reasons),
+        threads=threads,
+        spec=spec,
+        env={**_numerics_env(spec), "OMP_NUM_THREADS": str(threads), **spec.env},
+        reasons=reasons,
+    )
+    _check_batch(plan)
+    return plan
+
+
+def _procs_per_node(spec: JobSpec, machine: Machine, local_share: int, reasons: dict[str, str]) -> int:
+    asked = spec.resources.procs_per_node
+    if asked != "auto":
+        return asked
+    gpus = machine.gpus // local_share
+    if spec.resources.device == "cpu" or gpus == 0:
+        reasons["procs_per_node"] = "1: one process a node on the cpu"
+        return 1
+    reasons["procs_per_node"] = f"{gpus}: one process for each of the node's GPUs"
+    return gpus
+
+
+def _device(spec: JobSpec, machine: Machine, local_procs: int, reasons: dict[str, str]) -> Literal["cpu", "cuda"]:
+    asked = spec.resources.device
+    if asked == "cuda" and machine.gpus < local_procs:
+        raise EnvironmentUnfit(
+            f"resources.device is cuda and {local_procs} processes share this machine, which has {machine.gpus} GPUs",
+            hint="launcher envcheck says why GPUs are missing; --set resources.device=cpu runs without",
+        )
+    if asked != "auto":
+        return asked
+    if machine.gpus >= local_procs:
+        reasons["device"] = f"cuda: {machine.gpus} GPUs for {local_procs} processes"
+        return "cuda"
+    reasons["device"] = f"cpu: {machine.gpus} GPUs for {local_procs} processes"
+    return "cpu"
+
+
+def _threads(spec: JobSpec, machine: Machine, local_procs: int, reasons: dict[str, str]) -> int:
+    if spec.local.threads != "auto":
+        return spec.local.threads
+    threads = max(1, machine.cores // local_procs)
+    reasons["threads"] = f"{threads}: {machine.cores} cores for {local_procs} processes"
+    return threads
+
+
+def _precision(
+    spec: JobSpec, machine: Machine, device: str, reasons: dict[str, str]
+) -> Literal["fp32", "bf16", "fp16"]:
+    asked = spec.training.precision
+    if asked != "auto":
+        return asked
+    if device == "cpu":
+        reasons["precision"] = "fp32: the cpu gains nothing dependable from less"
+        return "fp32"
+    if machine.bf16:
+        reasons["precision"] = "bf16: the GPUs compute in it, and it needs no loss scaling"
+        return "bf16"
+    reasons["precision"] = "fp16: the GPUs have no bf16; a GradScaler scales the loss"
+    return "fp16"
+
+
+def _numerics_env(spec: JobSpec) -> dict[str, str]:
+    if spec.training.numerics == "fast":
+        return {}
+    return {
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "NCCL_ALGO": "Ring",
+        "PYTHONHASHSEED": str(spec.training.seed % 2**32),
+    }
+
+
+def _check_batch(plan: Plan) -> None:
+    batch, world, accumulate = plan.spec.training.batch_size, plan.world_size, plan.spec.training.accumulate
+    if batch % (world * accumulate):
+        parts = world * accumulate
+        nearest = max(parts, round(batch / parts) * parts)
+        raise RequestError(
+            f"training.batch_size: {batch} samples cannot be shared out equally among {world} processes"
+            f" × {accumulate} microbatches",
+            hint=f"--set training.batch_size={nearest} fits",
+        )
+
+
+_SECTIONS: dict[str, type] = {
+    "task": TaskSpec,
+    "resources": Resources,
+    "training": Training,
+    "loader": Loader,
+    "checkpoint": Checkpointing,
+    "early_stop": EarlyStop,
+    "retry": Retry,
+    "local": LocalOptions,
+}
+
+
+def _spec_from_json(data: Mapping[str, Any]) -> JobSpec:
+    sections = {key: _SECTIONS[key](**value) for key, value in data.items() if key in _SECTIONS and value is not None}
+    checkpoint = data["checkpoint"]
+    if checkpoint["best"] is not None:
+        sections["checkpoint"] = Checkpointing(**{**checkpoint, "best": Best(**checkpoint["best"])})
+    return JobSpec(**{**data, **sections})

@@ -1,0 +1,147 @@
+"""The job: what the user wants, as frozen values. `jobfile` reads them from YAML; nothing here parses or guesses.
+
+The classes are plain dataclasses so that a worker can hold a job without importing the validator. The bounds in
+`Annotated[...]` are enforced at the one edge where a job file is read (`jobfile.load`); a docstring under a field is
+its description in the JSON Schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, MaxLen
+
+TaskKind = Literal["native", "lightning", "ignite", "script"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Numerics = Literal["exact", "fast"]
+Mode = Literal["min", "max"]
+BackendName = Literal["local", "ssh", "slurm", "docker", "kubernetes"]
+
+Positive = Annotated[int, Ge(1)]
+Interval = Literal["epoch"] | Positive
+
+
+class _Section:
+    """Settings that every section of a job file is validated under: unknown keys and lax types are faults."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "strict": True,
+        "use_attribute_docstrings": True,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec(_Section):
+    kind: TaskKind = "native"
+    """Who owns the training loop: launcher's own (native), Lightning, Ignite, or the program itself (script)."""
+    target: str
+    """What to train: `path/to/file.py:function`, relative to the job file, or `package.module:function`."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments for the target; for a script, its command-line options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources(_Section):
+    nodes: Annotated[int, Ge(1), Le(4096)] = 1
+    """How many machines; on the local backend, how many node programs on this machine."""
+    procs_per_node: Literal["auto"] | Annotated[int, Ge(1), Le(1024)] = "auto"
+    """Worker processes on each node; auto: one for each GPU, or one where there is none."""
+    device: Device = "auto"
+    """Where tensors live; auto: cuda where the node has GPUs for all its processes, else cpu."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(_Section):
+    epochs: Positive | None = None
+    """Length of the training in passes over the data; give this or `steps`."""
+    steps: Positive | None = None
+    """Length of the training in optimizer steps; give this or `epochs`."""
+    batch_size: Positive = 32
+    """Samples in one optimizer step, over all processes and accumulated microbatches (global)."""
+    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
+    """From it follow the data order, the initial weights, dropout and augmentation."""
+    precision: Precision = "fp32"
+    """Number type of autocast; fp16 trains with a GradScaler; auto: bf16 or fp16 on GPUs that have it, else fp32."""
+    numerics: Numerics = "exact"
+    """exact: deterministic kernels, the same bits for the same number of processes; fast: speed before bits."""
+    accumulate: Positive = 1
+    """Microbatches in one optimizer step."""
+    clip_norm: Annotated[float, Gt(0)] | None = None
+    """Largest norm of the gradient; a longer one is scaled down to it."""
+    validate_every: Interval = "epoch"
+    """When to validate: after each epoch, or every so many steps."""
+    log_every: Positive = 50
+    """Every so many steps a line is added to metrics.jsonl."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader(_Section):
+    workers: Annotated[int, Ge(0), Le(256)] = 0
+    """Loader processes of each worker; their number changes the speed, never the samples."""
+    prefetch: Positive = 2
+    """Batches each loader process keeps ready."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best(_Section):
+    metric: str
+    """Name of a validation metric."""
+    mode: Mode = "min"
+    """min: smaller is better; max: larger is better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpointing(_Section):
+    every: Interval = "epoch"
+    """When to save: after each epoch, or every so many steps; the last step is always saved."""
+    keep: Annotated[int, Ge(2)] = 2
+    """How many of the newest verified checkpoints to keep, beside the best one."""
+    best: Best | None = None
+    """Keep the checkpoint with the best validation metric too."""
+    resume: str = "never"
+    """never: a new run; auto: go on with the newest unfinished run of this job; or the id of the run to go on with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStop(_Section):
+    metric: str
+    """Name of the validation metric to watch."""
+    mode: Mode = "min"
+    """min: smaller is better; max: larger is better."""
+    patience: Positive = 3
+    """Validations without a better value after which training ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry(_Section):
+    max: Annotated[int, Ge(0), Le(100)] = 0
+    """How many new attempts to make after a failure, each from the newest verified checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions(_Section):
+    threads: Literal["auto"] | Positive = "auto"
+    """CPU threads of each process; auto: the cores of this machine shared out among the processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec(_Section):
+    name: Annotated[str, MaxLen(64)]
+    """Letters, digits, `.`, `_` and `-`; the run id begins with it."""
+    task: TaskSpec
+    resources: Resources = field(default_factory=Resources)
+    training: Training
+    loader: Loader = field(default_factory=Loader)
+    checkpoint: Checkpointing = field(default_factory=Checkpointing)
+    early_stop: EarlyStop | None = None
+    retry: Retry = field(default_factory=Retry)
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment variables of the workers."""
+    backend: BackendName = "local"
+    """Where the node programs run."""
+    local: LocalOptions = field(default_factory=LocalOptions)
+    """Options of the local backend."""

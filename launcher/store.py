@@ -1,0 +1,1 @@
+"""Run folders: the only place that spells their file names."""

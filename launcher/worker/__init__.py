@@ -1,0 +1,1 @@
+"""The worker side: the only part of launcher that imports torch."""

@@ -1,0 +1,1 @@
+"""Task adapters: who owns the training loop."""
