@@ -1,0 +1,77 @@
+"""Collection: every collector of the wanted tiers at once, each bounded by its own deadline."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from envcheck.facts import Facts
+from envcheck.machine import Absent, Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Source(NamedTuple):
+    """Where a section comes from: `collect(machine)` of a module, and the seconds it may take."""
+
+    module: str
+    seconds: float
+    tier: str = "static"
+
+
+SOURCES = {
+    "host": Source("envcheck.collect.host", 2),
+    "python": Source("envcheck.collect.python", 2),
+    "environment": Source("envcheck.collect.environment", 2),
+    "driver": Source("envcheck.collect.driver", 3),
+    "gpus": Source("envcheck.collect.gpus", 15),
+    "torch": Source("envcheck.collect.torch", 180, tier="torch"),
+}
+
+
+def collect(machine: Machine, tiers: Iterable[str] = ("static",), only: Iterable[str] | None = None) -> Facts:
+    """Look at the machine. A collector that fails or hangs leaves its section absent, with the reason."""
+    tiers = tuple(tiers)
+    wanted = [name for name, source in SOURCES.items() if source.tier in tiers and (only is None or name in only)]
+    facts = Facts(
+        host=machine.read_or_none("/proc/sys/kernel/hostname") or "unknown",
+        collected_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        tiers=tiers,
+        sections={"need": machine.need},
+    )
+    probes = [_Probe(name, SOURCES[name], machine) for name in wanted]
+    for probe in probes:
+        probe.start()
+    for probe in probes:
+        facts = probe.added_to(facts)
+    return facts
+
+
+class _Probe(threading.Thread):
+    """One collector in a daemon thread: a hanging file system can be left behind, not interrupted."""
+
+    def __init__(self, name: str, source: Source, machine: Machine) -> None:
+        super().__init__(daemon=True)
+        self.section, self.source, self.machine = name, source, machine
+        self.found: Any = None
+        self.why: str | None = None
+        self.deadline = time.monotonic() + source.seconds
+
+    def run(self) -> None:
+        try:
+            self.found = importlib.import_module(self.source.module).collect(self.machine)
+        except Absent as absent:
+            self.why = str(absent)
+        except Exception as error:
+            self.why = f"its collector failed: {type(error).__name__}: {error}"
+
+    def added_to(self, facts: Facts) -> Facts:
+        self.join(max(0.0, self.deadline - time.monotonic()))
+        if self.is_alive():
+            return facts.without(self.section, f"no answer within {self.source.seconds:g} s")
+        if self.why is not None:
+            return facts.without(self.section, self.why)
+        return facts.with_section(self.section, self.found)

@@ -1,0 +1,81 @@
+"""NVIDIA's driver as the kernel and the file system show it: no NVML, no command, so it works in any container."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from envcheck.machine import Absent
+from envcheck.sections.gpus import Driver
+
+if TYPE_CHECKING:
+    from envcheck.machine import Machine
+
+NVIDIA = "0x10de"
+DISPLAY_CLASSES = ("0x0300", "0x0302")  # VGA and 3D controllers: data-centre GPUs are the latter
+BRIDGE_CLASS = "0x0680"  # an NVSwitch shows itself as a bridge
+LIBRARY_FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/local/nvidia/lib64",
+    "/usr/lib/wsl/lib",
+)
+DRIVER_LIBRARY = re.compile(r"^lib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)$")
+
+
+def collect(machine: Machine) -> Driver:
+    if not machine.path("/proc").is_dir():
+        raise Absent("/proc is not mounted")
+    kernel = machine.read_or_none("/proc/driver/nvidia/version") or ""
+    classes = _pci_classes(machine)
+    return Driver(
+        kernel_module=_first(re.search(r"Kernel Module(?: for \S+)?\s+(\d+\.\d+(?:\.\d+)?)", kernel)),
+        open_module="Open Kernel Module" in kernel,
+        user_library=_user_library(machine),
+        device_nodes=tuple(name for name in machine.names("/dev") if name.startswith("nvidia")),
+        pci_gpus=None if classes is None else sum(one.startswith(DISPLAY_CLASSES) for one in classes),
+        nvswitches=sum(one.startswith(BRIDGE_CLASS) for one in classes or ()),
+        modules=_modules(machine.read_or_none("/proc/modules") or ""),
+        compat_library=_compat_library(machine),
+    )
+
+
+def _pci_classes(machine: Machine) -> list[str] | None:
+    """The PCI classes of NVIDIA's devices, or None where the bus is hidden."""
+    folder = "/sys/bus/pci/devices"
+    if not machine.path(folder).is_dir():
+        return None
+    ours = [name for name in machine.names(folder) if machine.read_or_none(f"{folder}/{name}/vendor") == NVIDIA]
+    return [machine.read_or_none(f"{folder}/{name}/class") or "" for name in ours]
+
+
+def _user_library(machine: Machine) -> str | None:
+    for folder in LIBRARY_FOLDERS:
+        for name in machine.names(folder):
+            if found := DRIVER_LIBRARY.match(name):
+                return found[1]
+    return None
+
+
+def _modules(proc_modules: str) -> tuple[str, ...]:
+    names = (line.split(" ", 1)[0] for line in proc_modules.splitlines())
+    return tuple(sorted(name for name in names if name.startswith("nvidia") or name == "nv_peer_mem"))
+
+
+def _compat_library(machine: Machine) -> str | None:
+    """A `compat` folder with a libcuda that LD_LIBRARY_PATH or the loader's configuration puts before the driver's."""
+    folders = machine.environ.get("LD_LIBRARY_PATH", "").split(":")
+    for name in machine.names("/etc/ld.so.conf.d"):
+        folders += (machine.read_or_none(f"/etc/ld.so.conf.d/{name}") or "").split()
+    for folder in folders:
+        if "compat" in folder:
+            for name in machine.names(folder):
+                if name.startswith("libcuda.so"):
+                    return f"{folder.rstrip('/')}/{name}"
+    return None
+
+
+def _first(match: re.Match[str] | None) -> str | None:
+    return match[1] if match else None

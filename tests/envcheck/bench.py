@@ -1,0 +1,95 @@
+"""A machine on paper: files under a root, variables and recorded commands, looked at by the real collectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from envcheck import facts
+from envcheck.collect import collect
+from envcheck.facts import Facts
+from envcheck.machine import Absent, Completed, Machine
+from envcheck.sections.need import Need
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Bench:
+    """Faults are planted in a fake root; `facts` runs the collectors over it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environ: dict[str, str] = {}
+        self.answers: dict[str, Completed] = {}
+        self.need = Need()
+        self.changes: dict[str, dict[str, Any]] = {}
+        self.file("/proc/sys/kernel/hostname", "paper")
+        self.file("/proc/sys/kernel/osrelease", "6.8.0-31-generic")
+        self.folder("/dev")
+        self.folder("/sys/bus/pci/devices")
+
+    def file(self, path: str, text: str) -> None:
+        where = self.root / path.lstrip("/")
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text(text)
+
+    def folder(self, path: str) -> None:
+        (self.root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+
+    def remove(self, path: str) -> None:
+        (self.root / path.lstrip("/")).unlink()
+
+    def answer(self, command: str, stdout: str = "", stderr: str = "", returncode: int = 0) -> None:
+        """What a command says; `command` is its first words, e.g. `nvidia-smi` or `cc --version`."""
+        self.answers[command] = Completed(returncode, stdout, stderr)
+
+    def wants(self, **needs: Any) -> None:
+        self.need = dataclasses.replace(self.need, **needs)
+
+    def change(self, section: str, **fields: Any) -> None:
+        """Edit a collected section: for faults that only the hardware or an imported torch could show."""
+        self.changes.setdefault(section, {}).update(fields)
+
+    def facts(self, sections: Iterable[str]) -> Facts:
+        machine = Machine(self.need, root=self.root, environ=self.environ, run=self._run)
+        seen = collect(machine, ("static",), only=set(sections))
+        for name, fields in self.changes.items():
+            section = seen.get(name) or facts.SECTIONS[name]()
+            seen = seen.with_section(name, dataclasses.replace(section, **fields))
+        return seen
+
+    def _run(self, argv: Sequence[str], seconds: float) -> Completed:
+        line = " ".join(argv)
+        for command in sorted(self.answers, key=len, reverse=True):
+            if line.startswith(command):
+                return self.answers[command]
+        raise Absent(f"{argv[0]}: No such file or directory")
+
+
+def real_facts(
+    sections: Iterable[str] = (),
+    environ: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+    options: Sequence[str] = (),
+    cwd: Path | None = None,
+) -> Facts:
+    """What envcheck sees of this very machine, run as a child: under `wrapper` (prlimit, unshare …) and `environ`."""
+    import os
+
+    argv = [*wrapper, sys.executable, "-m", "envcheck", "--static", "--save", "-", *options]
+    done = subprocess.run(
+        argv,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(environ or {})},
+        cwd=cwd or REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return facts.from_json(json.loads(done.stdout))

@@ -1,0 +1,92 @@
+"""The command line: forms of output, exit codes, and what it says to a wrong request."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from envcheck.__main__ import main
+from envcheck.facts import as_json
+from tests.envcheck.bench import Bench
+from tests.envcheck.paper import driver_version, h100_node
+
+
+@pytest.fixture
+def healthy(tmp_path: Path) -> Path:
+    bench = Bench(tmp_path / "healthy")
+    h100_node(bench)
+    return recorded(bench, tmp_path / "healthy.json")
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    bench = Bench(tmp_path / "faulty")
+    h100_node(bench)
+    driver_version(bench, "570.86.15")
+    return recorded(bench, tmp_path / "faulty.json")
+
+
+def recorded(bench: Bench, path: Path, sections: Sequence[str] = ("host", "driver", "gpus", "environment")) -> Path:
+    path.write_text(json.dumps(as_json(bench.facts(sections))))
+    return path
+
+
+def test_a_fit_machine_is_exit_0(healthy: Path) -> None:
+    assert main(["--facts", str(healthy), "--select", "driver"]) == 0
+
+
+def test_a_fault_is_exit_3_and_shown_with_its_remedy(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--facts", str(faulty), "--select", "DRV004"]) == 3
+    shown = capsys.readouterr().out
+    assert "-> reboot" in shown
+    assert "UNFIT: 1 fail" in shown
+
+
+def test_strict_counts_unknown_as_unfit(tmp_path: Path) -> None:
+    blind = recorded(Bench(tmp_path / "blind"), tmp_path / "blind.json", sections=["host"])
+    assert main(["--facts", str(blind), "--select", "DRV004"]) == 0
+    assert main(["--facts", str(blind), "--select", "DRV004", "--strict"]) == 3
+
+
+def test_an_unknown_id_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--select", "DRV04"]) == 2
+    assert "did you mean DRV004?" in capsys.readouterr().err
+
+
+def test_json_carries_results_and_facts(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--facts", str(faulty), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["fit"] is False
+    assert document["facts"]["sections"]["driver"]["kernel_module"] == "570.86.15"
+
+
+def test_junit_has_one_failure_for_the_fault(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--facts", str(faulty), "--select", "DRV004", "--junit"])
+    suite = ElementTree.fromstring(capsys.readouterr().out)  # noqa: S314 - our own output
+    assert suite.get("failures") == "1"
+    assert suite.find("testcase/failure") is not None
+
+
+def test_a_torn_facts_file_is_exit_2_with_its_position(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torn = tmp_path / "torn.json"
+    torn.write_text('{"schema": 1,\n  "host": ')
+    assert main(["--facts", str(torn)]) == 2
+    assert f"{torn}:2:" in capsys.readouterr().err
+
+
+def test_diff_names_what_differs(healthy: Path, faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", str(healthy), str(faulty)]) == 3
+    assert capsys.readouterr().out == "driver.kernel_module: 580.95.05 -> 570.86.15\n"
+    assert main(["diff", str(healthy), str(healthy)]) == 0
+
+
+def test_saved_facts_are_judged_like_the_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = tmp_path / "facts.json"
+    assert main(["--static", "--save", str(saved), "--select", "DET002", "--json"]) == 0
+    live = json.loads(capsys.readouterr().out)
+    main(["--facts", str(saved), "--select", "DET002", "--json"])
+    assert json.loads(capsys.readouterr().out) == live

@@ -1,0 +1,91 @@
+"""What every check relies on: crashes are UNKNOWN, hanging probes are killed, facts go to JSON and back, no secrets."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from envcheck import collect as collection
+from envcheck.check import REGISTRY, Check, Outcome, Status, check, judge
+from envcheck.collect import Source, collect
+from envcheck.facts import Facts, FactsError, as_json, from_json
+from envcheck.machine import Absent, Machine, run_command
+from envcheck.sections.host import Environment, Host
+from envcheck.sections.need import Need
+from tests.envcheck.bench import Bench
+from tests.envcheck.paper import h100_node
+
+HOST = Host(name="h", kernel="6.8", architecture="x86_64", cpus=4)
+
+
+@pytest.fixture
+def crashing() -> Check:
+    @check("TST001", remedy="none")
+    def crashes(host: Host) -> Outcome:
+        """It crashes."""
+        raise ZeroDivisionError(host.name)
+
+    return REGISTRY.pop("TST001")
+
+
+def test_a_check_that_crashes_is_unknown_with_its_error(crashing: Check) -> None:
+    result = judge(Facts("h", "", sections={"host": HOST}), [crashing])[0]
+    assert result.status is Status.UNKNOWN
+    assert "ZeroDivisionError: h" in result.saw
+
+
+def test_two_checks_cannot_share_an_id() -> None:
+    with pytest.raises(ValueError, match="two checks have the id DRV004"):
+        check("DRV004", remedy="")(lambda: None)
+
+
+def test_facts_go_to_json_and_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    h100_node(bench)
+    seen = bench.facts(collection.SOURCES)
+    assert seen.absent == {}
+    assert from_json(as_json_text(seen)) == seen
+
+
+def as_json_text(seen: Facts) -> object:
+    import json
+
+    return json.loads(json.dumps(as_json(seen)))
+
+
+def test_a_wrong_value_in_facts_is_named_by_its_place() -> None:
+    document = as_json(Facts("h", "", sections={"host": HOST}))
+    document["sections"]["host"]["cpus"] = "four"
+    with pytest.raises(FactsError, match=r"sections\.host\.cpus: expected int, found 'four'"):
+        from_json(document)
+
+
+def test_a_hanging_command_is_killed_with_its_children() -> None:
+    started = time.monotonic()
+    with pytest.raises(Absent, match="no answer within"):
+        run_command(["sh", "-c", "sleep 600 & sleep 600"], 0.2)
+    assert time.monotonic() - started < 60
+
+
+def test_a_collector_that_hangs_leaves_its_section_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "hanging_collector.py").write_text("import time\ndef collect(machine):\n    time.sleep(30)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(collection.SOURCES, "host", Source("hanging_collector", 0.1))
+    seen = collect(Machine(Need()), only=["host"])
+    assert seen.why_absent("host") == "no answer within 0.1 s"
+
+
+def test_secrets_and_passwords_in_proxies_are_not_collected() -> None:
+    environ = {"HF_TOKEN": "s3cret", "PYTORCH_API_KEY": "s3cret", "https_proxy": "http://me:s3cret@proxy:3128"}
+    seen = collect(Machine(Need(), environ=environ), only=["environment"])
+    assert seen.get("environment") == Environment({"https_proxy": "http://proxy:3128"})
+
+
+def test_the_core_imports_nothing_but_the_standard_library() -> None:
+    program = (
+        "import sys, envcheck.__main__, envcheck.preflight; print([m for m in sys.modules if m in ('torch', 'numpy')])"
+    )
+    assert run_command([sys.executable, "-c", program], 60).stdout.strip() == "[]"
