@@ -38,3 +38,9 @@ class Interrupted(LauncherError):
     """Somebody stopped the run: Ctrl-C, SIGTERM or `launcher stop`."""
 
     exit_code = 130
+
+
+def printable(text: str) -> str:
+    """Text with every control or invisible character spelled out, so that nothing a file or a rank says moves the
+    cursor, hides a line or forges another."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,1 +1,0 @@
-"""Reads a job file: every fault at once, each with its place and remedy."""

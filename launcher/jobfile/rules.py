@@ -1,0 +1,113 @@
+"""What the types cannot say: rules between keys, and forms of names. Each yields the path at fault and a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from launcher.jobfile.source import KeyPath
+from launcher.jobfile.wording import shown
+
+Findings = Iterator[tuple[KeyPath, str]]
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_FILE_TARGET = r"[^:]+\.py:[A-Za-z_]\w*"
+_MODULE_TARGET = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+_SCRIPT_TARGET = r"[^:]+\.py|[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+_ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LARGER_IS_BETTER = re.compile(r"acc|accuracy|auc|auroc|f1|precision|recall|bleu|rouge|map|iou|dice|psnr|ssim|r2")
+_SET_BY_LAUNCHER = {
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "NODE_RANK"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+}
+_PREFIXES_OF_LAUNCHER = ("LAUNCHER_", "TORCHELASTIC_")
+
+
+def findings(data: dict[str, Any]) -> Findings:
+    """Everything that is wrong by a rule; values of a wrong type are passed over, the types' own faults name them."""
+    for rule in RULES:
+        yield from rule(data)
+
+
+def _name_can_begin_a_run_id(data: dict[str, Any]) -> Findings:
+    name = _text(data, "name")
+    if name is not None and not re.fullmatch(NAME, name):
+        yield ("name",), f"{shown(name)} may hold only letters, digits, `.`, `_` and `-`, a letter or digit first"
+
+
+def _target_names_code(data: dict[str, Any]) -> Findings:
+    target = _text(data, "task", "target")
+    if target is None:
+        return
+    script = _text(data, "task", "kind") == "script"
+    forms = _SCRIPT_TARGET if script else f"{_FILE_TARGET}|{_MODULE_TARGET}"
+    if _CONTROL.search(target) or not re.fullmatch(forms, target):
+        form = "path/to/file.py or package.module" if script else "path/to/file.py:function or package.module:function"
+        yield ("task", "target"), f"{shown(target)} is not of the form {form}"
+
+
+def _length_is_given_once(data: dict[str, Any]) -> Findings:
+    training = data.get("training")
+    if not isinstance(training, dict):
+        return
+    given = [key for key in ("epochs", "steps") if training.get(key) is not None]
+    if not given:
+        yield ("training",), "says neither epochs nor steps; give one of them"
+    if len(given) == 2:
+        yield (
+            ("training", "steps"),
+            "given beside epochs; keep one of them, null unsets the other: --set training.epochs=null",
+        )
+
+
+def _metrics_have_a_direction(data: dict[str, Any]) -> Findings:
+    modes: dict[str, tuple[str, Any]] = {}
+    for path in (("checkpoint", "best"), ("early_stop",)):
+        metric = _text(data, *path, "metric")
+        if metric is None:
+            continue
+        mode = _text(data, *path, "mode")
+        if not metric.strip() or _CONTROL.search(metric):
+            yield (*path, "metric"), f"{shown(metric)} is not the name of a metric"
+        elif mode is None and _LARGER_IS_BETTER.search(metric.lower()):
+            yield path, f"mode is missing, and {shown(metric)} sounds as if larger were better; write mode: max, or min"
+        other, known = modes.setdefault(metric, (".".join(path), mode or "min"))
+        if known != (mode or "min"):
+            yield (*path, "mode"), f"{shown(mode or 'min')} contradicts {other}, which has {shown(known)} for {metric}"
+
+
+def _resume_is_a_run(data: dict[str, Any]) -> Findings:
+    resume = _text(data, "checkpoint", "resume")
+    if resume is not None and not re.fullmatch(NAME, resume):
+        yield ("checkpoint", "resume"), f"{shown(resume)} is not one of never, auto, or the id of a run"
+
+
+def _variables_can_be_set(data: dict[str, Any]) -> Findings:
+    variables = data.get("env")
+    if not isinstance(variables, dict):
+        return
+    for name, value in variables.items():
+        if not re.fullmatch(_ENV_NAME, name):
+            yield ("env", name), "a variable's name has letters, digits and `_` only, and no digit first"
+        elif name in _SET_BY_LAUNCHER or name.startswith(_PREFIXES_OF_LAUNCHER):
+            yield ("env", name), "launcher sets this variable for each process; leave it out"
+        elif isinstance(value, str) and _CONTROL.search(value):
+            yield ("env", name), "the value has a line break or a control character; a variable is one line of text"
+
+
+RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (
+    _name_can_begin_a_run_id,
+    _target_names_code,
+    _length_is_given_once,
+    _metrics_have_a_direction,
+    _resume_is_a_run,
+    _variables_can_be_set,
+)
+
+
+def _text(data: Any, *path: str) -> str | None:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, str) else None

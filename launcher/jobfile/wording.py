@@ -1,0 +1,99 @@
+"""Puts what a key expects, and what it was given, into words; the words come from the spec's own types."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import json
+import types
+import typing
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Union
+
+from annotated_types import Ge, Gt, Le, MaxLen
+
+from launcher.jobfile.source import shortened
+
+_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    dict: "a section of keys",
+    Any: "anything",
+}
+
+
+@functools.cache
+def keys(section: type) -> dict[str, Any]:
+    """The keys of a section and their types, in the order of the spec."""
+    hints = typing.get_type_hints(section, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
+
+
+def section_of(annotation: Any) -> type | None:
+    """The section class that a key holds, if it holds one."""
+    option = _options(annotation)[0]
+    return option if isinstance(option, type) and dataclasses.is_dataclass(option) else None
+
+
+def choices(annotation: Any) -> tuple[str, ...]:
+    """The words that a key allows."""
+    literals = (option for option in _options(annotation) if typing.get_origin(option) is Literal)
+    return tuple(word for literal in literals for word in typing.get_args(literal))
+
+
+def expected(annotation: Any) -> str:
+    """What a key takes: `a whole number from 1 to 4096`, `epoch or a whole number of at least 1`."""
+    return " or ".join(_one(option) for option in _options(annotation))
+
+
+def shown(value: Any) -> str:
+    """A value as a fault names it."""
+    if isinstance(value, dict):
+        return "a section of keys"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str):
+        return f"'{shortened(value)}'"
+    return shortened(json.dumps(value))
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """` (did you mean …?)`, or nothing where no known word is near."""
+    if not isinstance(word, str) or len(word) > 60:
+        return ""
+    folded = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), folded, n=1)
+    return f" (did you mean {folded[close[0]]}?)" if close else ""
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        return tuple(option for option in typing.get_args(annotation) if option is not type(None))
+    return (annotation,)
+
+
+def _one(annotation: Any) -> str:
+    if typing.get_origin(annotation) is Literal:
+        words = typing.get_args(annotation)
+        return words[0] if len(words) == 1 else "one of " + ", ".join(words)
+    if dataclasses.is_dataclass(annotation):
+        return "a section with the keys " + ", ".join(keys(typing.cast(type, annotation)))
+    if typing.get_origin(annotation) is Annotated:
+        base, *bounds = typing.get_args(annotation)
+        return _NAMES[base] + _bounds(bounds)
+    return _NAMES[typing.get_origin(annotation) or annotation]
+
+
+def _bounds(bounds: list[Any]) -> str:
+    low = next((bound.ge for bound in bounds if isinstance(bound, Ge)), None)
+    high = next((bound.le for bound in bounds if isinstance(bound, Le)), None)
+    if low is not None:
+        return f" of at least {low}" if high is None else f" from {low} to {high}"
+    for bound in bounds:
+        if isinstance(bound, Gt):
+            return f" above {bound.gt}"
+        if isinstance(bound, MaxLen):
+            return f" of at most {bound.max_length} characters"
+    return ""
