@@ -1,0 +1,161 @@
+"""Tensor files in the safetensors layout: a header of names, types and shapes, then the raw bytes.
+
+`Buffer` takes a copy of live tensors into memory that is kept from one save to the next, and that is the file's image
+already; `parse` gives the tensors of a mapped file without copying them.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from launcher.errors import JobFailed
+
+CODES: dict[torch.dtype, str] = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.complex64: "C64",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+METADATA = "__metadata__"
+
+_DTYPES = {code: dtype for dtype, code in CODES.items()}
+_PADDING = 8
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where in the data one tensor lies, in bytes."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order of the tensors in a file. The widest types come first, so that each is aligned to its own size.
+
+    Tensors that are one in memory (tied weights) are stored once, under the first of their names in sorted order;
+    the header's metadata holds the others, `{other name: stored name}`, as `safetensors.torch.save_model` does.
+    """
+
+    slots: tuple[Slot, ...]
+    aliases: Mapping[str, str]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Layout:
+        """Raises JobFailed for a tensor that the layout cannot hold."""
+        stored: dict[tuple[object, ...], str] = {}
+        aliases = {}
+        for name in sorted(tensors):
+            owner = stored.setdefault(_place(name, tensors[name]), name)
+            if owner != name:
+                aliases[name] = owner
+        slots, start = [], 0
+        for name in sorted(stored.values(), key=lambda name: (-tensors[name].element_size(), name)):
+            tensor = tensors[name]
+            stop = start + tensor.numel() * tensor.element_size()
+            slots.append(Slot(name, tensor.dtype, tuple(tensor.shape), start, stop))
+            start = stop
+        return cls(tuple(slots), aliases)
+
+    @property
+    def size(self) -> int:
+        return self.slots[-1].stop if self.slots else 0
+
+    def header(self) -> bytes:
+        fields: dict[str, object] = {METADATA: {"format": "pt", **self.aliases}}
+        for slot in self.slots:
+            offsets = [slot.start, slot.stop]
+            fields[slot.name] = {"dtype": CODES[slot.dtype], "shape": list(slot.shape), "data_offsets": offsets}
+        text = json.dumps(fields, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % _PADDING)
+        return struct.pack("<Q", len(text)) + text
+
+
+class Buffer:
+    """Memory for one file, kept between saves; pinned where tensors come from a GPU."""
+
+    def __init__(self, *, pinned: bool) -> None:
+        self._pinned = pinned
+        self._memory = torch.empty(0, dtype=torch.uint8)
+        self._layout: Layout | None = None
+        self._views: list[tuple[str, Tensor]] = []
+
+    def snapshot(self, tensors: Mapping[str, Tensor]) -> list[memoryview]:
+        """Copy the tensors; returns the file's bytes in pieces. They hold until the next snapshot.
+
+        Copies from a GPU are only queued: wait for its stream before reading the bytes.
+        """
+        layout = Layout.of(tensors)
+        if layout != self._layout:
+            self._arrange(layout)
+        for name, view in self._views:
+            view.copy_(tensors[name].detach(), non_blocking=self._pinned)
+        return [memoryview(layout.header()), self._memory.numpy().data[: layout.size]]
+
+    def _arrange(self, layout: Layout) -> None:
+        if layout.size > self._memory.numel():
+            self._memory = torch.empty(0, dtype=torch.uint8)  # frees the old before it takes the new
+            self._memory = torch.empty(layout.size, dtype=torch.uint8, pin_memory=self._pinned)
+        self._layout = layout
+        self._views = [(slot.name, _view(self._memory, slot)) for slot in layout.slots if slot.stop > slot.start]
+
+
+def parse(data: Tensor) -> dict[str, Tensor]:
+    """The tensors of a file whose bytes are `data` (uint8, shape [size]), as views; ValueError for a malformed one."""
+    if data.numel() < 8:
+        raise ValueError("shorter than a header")
+    (length,) = struct.unpack("<Q", data[:8].numpy().tobytes())
+    if length > data.numel() - 8:
+        raise ValueError("the header is longer than the file")
+    try:
+        fields = json.loads(data[8 : 8 + length].numpy().tobytes())
+        aliases = {key: value for key, value in fields.pop(METADATA, {}).items() if key != "format"}
+        slots = [
+            Slot(name, _DTYPES[entry["dtype"]], tuple(entry["shape"]), *entry["data_offsets"])
+            for name, entry in fields.items()
+        ]
+        tensors = {slot.name: _view(data[8 + length :], slot) for slot in slots}
+        return tensors | {name: tensors[owner] for name, owner in aliases.items()}
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"not a tensor file: {error}") from error
+
+
+def _place(name: str, tensor: Tensor) -> tuple[object, ...]:
+    """Equal for two tensors that are one in memory."""
+    if name == METADATA or name == "format":
+        raise JobFailed(f"a tensor named {name!r} cannot be saved: the name has a meaning in the file's header")
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in CODES:
+        raise JobFailed(
+            f"the tensor {name} cannot be saved: {tensor.dtype}, {tensor.layout}, on {tensor.device}",
+            hint="a checkpoint holds dense tensors of these types: " + ", ".join(sorted(_DTYPES)),
+        )
+    if tensor.numel() == 0:
+        return (name,)
+    flags = (tensor.is_conj(), tensor.is_neg())
+    return (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), flags)
+
+
+def _view(data: Tensor, slot: Slot) -> Tensor:
+    return data[slot.start : slot.stop].view(slot.dtype).view(slot.shape)
