@@ -1,1 +1,246 @@
-"""The use case: a job becomes a plan, a run folder, node programs and a verdict."""
+"""The use case: a job becomes a plan, a run folder, node programs and a verdict; again from a checkpoint on resume."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher import backends, checkpoints, jobfile, machine, plan, processes, provenance, shell, store, target
+from launcher.attempt import Attempt, Listener, StopRequest
+from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.plan import Plan
+from launcher.spec import JobSpec
+from launcher.store import RunFolder, RunRecord
+from launcher.verdict import Verdict, judge
+
+DETACH_PATIENCE = 10.0
+
+
+def run(
+    job_path: Path,
+    overrides: Sequence[str],
+    *,
+    runs_dir: Path,
+    resume: str | None,
+    detach: bool,
+    listener: Listener,
+) -> RunRecord:
+    """Run a job to its verdict, or with `detach` start it and return at once.
+
+    `resume` overrides the job's `checkpoint.resume`: never, auto, or the id of a run. Raises RequestError and
+    EnvironmentUnfit before anything is started or written.
+    """
+    spec = _load(job_path, overrides)
+    earlier = _earlier_run(resume or spec.checkpoint.resume, spec, runs_dir)
+    if earlier is not None:
+        return _go_on(RunFolder(earlier), detach=detach, listener=listener)
+    decided = _decide(spec, job_path, runs_dir)
+    backends.render_for(spec.backend)(decided)
+    job = jobfile.contents(job_path)
+    record, patch = provenance.gather(spec.name, job, job_path.resolve())
+    folder = store.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch)
+    return _detached(folder) if detach else _supervise(folder, decided, listener)
+
+
+def resume(run_dir: Path, *, detach: bool, listener: Listener) -> RunRecord:
+    """Go on with a run from its newest verified checkpoint, or start one that waits."""
+    return _go_on(RunFolder(run_dir), detach=detach, listener=listener)
+
+
+def describe(job_path: Path, overrides: Sequence[str], *, runs_dir: Path) -> dict[str, Any]:
+    """What `run` would do, as data: the plan with its reasons, and each node's command. Nothing is written."""
+    spec = _load(job_path, overrides)
+    decided = _decide(spec, job_path, runs_dir)
+    submission = backends.render_for(spec.backend)(decided)
+    return {
+        "plan": decided.to_json(),
+        "commands": [
+            {"node": node_rank, "command": shlex.join(command.argv), "stdin": command.request}
+            for node_rank, command in enumerate(submission.commands)
+        ],
+    }
+
+
+def stop(run_dir: Path, *, timeout: float) -> RunRecord:
+    """Ask a run to save and end; after `timeout` seconds make it end. Returns its record afterwards."""
+    folder = RunFolder(run_dir)
+    holder = folder.holder()
+    if holder is None:
+        record = store.record(run_dir)
+        raise RequestError(f"{run_dir.name}: not running ({record.state})", hint="`launcher runs` shows which are")
+    if holder.get("boot") != store.boot_id():
+        raise RequestError(
+            f"{run_dir.name}: watched on {holder.get('host')}, not on this machine",
+            hint=f"ssh {holder.get('host')} launcher stop {run_dir.name}",
+        )
+    for number, patience in ((signal.SIGTERM, timeout), (signal.SIGTERM, 15.0), (signal.SIGKILL, 15.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder["pid"], number)
+        if _poll(lambda: folder.holder() is None, patience):
+            break
+    return store.record(run_dir)
+
+
+def _load(job_path: Path, overrides: Sequence[str]) -> JobSpec:
+    spec = jobfile.load(job_path, overrides)
+    target.check(spec.task, job_path)
+    if spec.task.kind != "native":
+        raise RequestError(
+            f"{job_path} task.kind: {spec.task.kind} is not available in this version", hint="choose native"
+        )
+    return spec
+
+
+def _decide(spec: JobSpec, job_path: Path, runs_dir: Path) -> Plan:
+    run_id = store.new_run_id(spec.name)
+    return plan.make(
+        spec,
+        run_id=run_id,
+        run_dir=runs_dir.resolve() / run_id,
+        job_dir=job_path.resolve().parent,
+        machine=machine.inspect(),
+    )
+
+
+def _earlier_run(choice: str, spec: JobSpec, runs_dir: Path) -> Path | None:
+    """The run to go on with, by the job's or the command's choice."""
+    if choice == "never":
+        return None
+    if choice != "auto":
+        return store.find(runs_dir, choice)
+    for record in reversed(store.list_runs(runs_dir)):
+        if record.name == spec.name and record.state in ("FAILED", "STOPPED", "QUEUED"):
+            folder = RunFolder(Path(record.run_dir))
+            with contextlib.suppress(RequestError):
+                if _same_job(folder.read_plan().spec, spec):
+                    return folder.path
+    return None
+
+
+def _same_job(earlier: JobSpec, now: JobSpec) -> bool:
+    """Whether a run may be gone on with under this job: all but the way to resume is the same."""
+    return dataclasses.replace(earlier, checkpoint=now.checkpoint) == now
+
+
+def _go_on(folder: RunFolder, *, detach: bool, listener: Listener) -> RunRecord:
+    record = store.record(folder.path)
+    if record.state == "SUCCEEDED":
+        raise RequestError(
+            f"{folder.path.name}: already done at step {record.step}", hint="start a new run: launcher run JOB"
+        )
+    decided = folder.read_plan()
+    if folder.path != Path(decided.run_dir):  # the folder was moved; its plan names the place it had
+        decided = dataclasses.replace(decided, run_dir=str(folder.path))
+    return _detached(folder) if detach else _supervise(folder, decided, listener)
+
+
+def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecord:
+    """Watch attempts until there is a verdict that stands."""
+    stop_request = StopRequest()
+    if threading.current_thread() is threading.main_thread():
+        stop_request.install()
+
+    def record_and_tell(event: Any) -> None:
+        if event.get("event") not in ("log",):
+            folder.append_event(event)
+        listener(event)
+
+    with folder.watched():
+        tried = 0
+        attempt = decided.attempt + folder.attempt_dir(decided.attempt).exists()
+        while True:
+            decided = dataclasses.replace(
+                decided, attempt=attempt, resume_from=_newest_checkpoint(folder, record_and_tell)
+            )
+            verdict = _one_attempt(folder, decided, record_and_tell, stop_request)
+            if verdict.state != "FAILED" or tried >= decided.spec.retry.max or stop_request.times:
+                break
+            tried, attempt = tried + 1, attempt + 1
+            record_and_tell({"event": "retrying", "attempt": attempt, "cause": verdict.root_cause})
+        outcome = _outcome(folder, decided, verdict)
+        store.write_result(folder, outcome)
+        record_and_tell({"event": "finished", "state": verdict.state})
+    return outcome
+
+
+def _one_attempt(folder: RunFolder, decided: Plan, listener: Listener, stop_request: StopRequest) -> Verdict:
+    submission = backends.render_for(decided.spec.backend)(decided)
+    folder.begin_attempt(decided)
+    checkpoints.claim(folder.path, decided.attempt)
+    listener(
+        {
+            "event": "attempt",
+            "run_id": decided.run_id,
+            "run_dir": decided.run_dir,
+            "attempt": decided.attempt,
+            "nodes": decided.nodes,
+            "world_size": decided.world_size,
+            "device": decided.device,
+            "precision": decided.precision,
+            "reasons": dict(decided.reasons),
+            "resume_from": decided.resume_from,
+        }
+    )
+    nodes = Attempt(decided, folder, listener, stop_request).run(submission)
+    return judge(decided, nodes, stop_asked=bool(stop_request.times))
+
+
+def _newest_checkpoint(folder: RunFolder, listener: Listener) -> str | None:
+    """Name of the newest checkpoint of which every byte verifies; worse ones are set aside and named."""
+    found = checkpoints.newest_verified(
+        folder.checkpoints, report=lambda fault: listener({"event": "warning", "text": str(fault)})
+    )
+    return found[0] if found is not None else None
+
+
+def _outcome(folder: RunFolder, decided: Plan, verdict: Verdict) -> RunRecord:
+    seen = store.record(folder.path)
+    cause = verdict.root_cause
+    if cause is not None and cause.get("rank") is not None:
+        cause = {**cause, "log": str(folder.rank_log(decided.attempt, cause["rank"]))}
+    elif cause is not None:
+        cause = {**cause, "log": str(folder.node_log(decided.attempt, cause["node"]))}
+    return dataclasses.replace(
+        seen,
+        state=verdict.state,
+        attempts=decided.attempt,
+        step=verdict.step or seen.step,
+        epoch=verdict.epoch or seen.epoch,
+        metrics=verdict.metrics or seen.metrics,
+        checkpoint=verdict.checkpoint or seen.checkpoint,
+        weights_sha256=verdict.weights_sha256,
+        root_cause=cause,
+        exit_code=verdict.exit_code,
+    )
+
+
+def _detached(folder: RunFolder) -> RunRecord:
+    """Let a launcher of its own session watch the run, and return once it has taken the run over."""
+    folder.supervisor_log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    argv = [sys.executable, "-P", "-m", "launcher", "resume", folder.path.name, "--runs-dir", str(folder.path.parent)]
+    with folder.supervisor_log.open("ab") as log:
+        process = shell.start(argv, env={**os.environ, processes.MARK: ""}, stdout=log, stderr=log)
+    if not _poll(lambda: folder.holder() is not None or process.poll() is not None, DETACH_PATIENCE):
+        process.kill()
+        raise EnvironmentUnfit(f"{folder.path.name}: its watcher did not start", hint=f"see {folder.supervisor_log}")
+    if process.stdin is not None:
+        process.stdin.close()
+    return store.record(folder.path)
+
+
+def _poll(condition: Any, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

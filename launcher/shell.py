@@ -1,1 +1,50 @@
-"""The only module that starts processes."""
+"""The only module that starts processes. Arguments are lists; no shell ever reads them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+# What a launcher, scheduler or torchrun around us left behind; each is set anew for every worker.
+LEFT_OVER = frozenset({
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT",
+    "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE",
+})  # fmt: skip
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    stderr: int | IO[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, so that a terminal's Ctrl-C reaches only the launcher."""
+    return subprocess.Popen(
+        list(argv),
+        env=clean(env),
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+    )
+
+
+def read(argv: Sequence[str], *, cwd: Path | None = None, timeout: float = 10) -> str | None:
+    """What a command prints; None when it is missing, fails or takes too long."""
+    try:
+        done = subprocess.run(
+            list(argv), cwd=cwd, capture_output=True, timeout=timeout, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace")
+
+
+def clean(env: Mapping[str, str]) -> dict[str, str]:
+    """An environment without another launcher's ranks and addresses."""
+    return {key: value for key, value in env.items() if key not in LEFT_OVER and not key.startswith("TORCHELASTIC_")}

@@ -1,1 +1,328 @@
-"""Run folders: the only place that spells their file names."""
+"""Run folders: create, record, list, fold into a RunRecord. The only place that spells their file names."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import fcntl
+import json
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.plan import Plan
+
+State = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "UNKNOWN"]
+STATES = get_args(State)
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{8}T\d{6}-[0-9a-f]{4}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run as its folder tells it."""
+
+    run_id: str
+    name: str
+    state: State
+    created: str
+    """UTC, ISO 8601."""
+    run_dir: str
+    attempts: int = 0
+    step: int = 0
+    epoch: int = 0
+    total_steps: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    checkpoint: str | None = None
+    """Name of the newest committed checkpoint, a folder under `checkpoints/`."""
+    weights_sha256: str | None = None
+    root_cause: Mapping[str, Any] | None = None
+    """Why it failed: kind, message and, where known, rank, node, host, type, traceback, log and hint."""
+    exit_code: int | None = None
+    """What the command that ran it ended with; None while it is not over."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.job = path / "job.yaml"
+        self.overrides = path / "overrides.json"
+        self.plan = path / "plan.json"
+        self.record = path / "record.json"
+        self.patch = path / "git.patch"
+        self.events = path / "events.jsonl"
+        self.metrics = path / "metrics.jsonl"
+        self.result = path / "result.json"
+        self.lock = path / "lock"
+        self.checkpoints = path / "checkpoints"
+        self.supervisor_log = path / "logs" / "launcher.log"
+
+    def attempt_dir(self, attempt: int) -> Path:
+        return self.path / "attempts" / str(attempt)
+
+    def rank_outcome(self, attempt: int, rank: int) -> Path:
+        return self.attempt_dir(attempt) / f"rank-{rank}.json"
+
+    def node_outcome(self, attempt: int, node_rank: int) -> Path:
+        return self.attempt_dir(attempt) / f"node-{node_rank}.json"
+
+    def node_facts(self, node_rank: int) -> Path:
+        return self.path / "nodes" / f"{node_rank}.json"
+
+    def rank_log(self, attempt: int, rank: int) -> Path:
+        return self.path / "logs" / f"attempt-{attempt}" / f"rank-{rank}.log"
+
+    def node_log(self, attempt: int, node_rank: int) -> Path:
+        return self.path / "logs" / f"attempt-{attempt}" / f"node-{node_rank}.log"
+
+    def append_event(self, event: Mapping[str, Any]) -> None:
+        """Add one line to the record of what happened; readers tolerate a torn last line."""
+        line = json.dumps({"time": datetime.now(UTC).isoformat(), **event}) + "\n"
+        descriptor = os.open(self.events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def read_plan(self) -> Plan:
+        try:
+            return Plan.from_json(json.loads(self.plan.read_text()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RequestError(
+                f"{self.plan}: not the plan of a run ({error})", hint="the folder is damaged; start a new run"
+            ) from error
+
+    def begin_attempt(self, plan: Plan) -> None:
+        """Make room for what the attempt writes, and record its plan."""
+        for folder in (self.attempt_dir(plan.attempt), self.rank_log(plan.attempt, 0).parent, self.checkpoints):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.result.unlink(missing_ok=True)
+        write_whole(self.plan, json.dumps(plan.to_json(), indent=1))
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Hold the run's lock: only one launcher watches a run. Raises RequestError when another one does."""
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock_or_refuse(descriptor, self)
+            os.ftruncate(descriptor, 0)
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "boot": boot_id()}
+            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def holder(self) -> dict[str, Any] | None:
+        """Who watches the run now: pid and host; None when nobody does."""
+        try:
+            descriptor = os.open(self.lock, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _json_or_none(self.lock) or {}
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+
+def create(
+    runs_dir: Path, plan: Plan, *, job: bytes, overrides: list[str], record: Mapping[str, Any], patch: str
+) -> RunFolder:
+    """Make the folder of a new run, whole or not at all; `plan.run_dir` names it."""
+    folder = RunFolder(Path(plan.run_dir))
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(mode=0o700)
+        folder.job.write_bytes(job)
+        folder.overrides.write_text(json.dumps(overrides))
+        if patch:
+            folder.patch.write_text(patch)
+        write_whole(folder.plan, json.dumps(plan.to_json(), indent=1))
+        write_whole(folder.record, json.dumps(record, indent=1))
+    except OSError as error:
+        raise EnvironmentUnfit(
+            f"{error.filename or runs_dir}: the run folder cannot be written ({error.strerror})",
+            hint="--runs-dir DIR or LAUNCHER_RUNS_DIR=DIR puts runs elsewhere",
+        ) from error
+    return folder
+
+
+def new_run_id(name: str) -> str:
+    return f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+def find(runs_dir: Path, name: str) -> Path:
+    """The folder of the run with this id, unique prefix of one, or `latest`."""
+    runs = sorted(_folders(runs_dir), key=_age)
+    if not runs:
+        raise RequestError(f"{runs_dir}: no runs here", hint="--runs-dir or LAUNCHER_RUNS_DIR says where else to look")
+    if name == "latest":
+        return runs[-1]
+    matches = [run for run in runs if run.name == name] or [run for run in runs if name and run.name.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise RequestError(
+            f"{name}: {len(matches)} runs begin so: " + ", ".join(run.name for run in matches[-5:]),
+            hint="give more letters of the id",
+        )
+    nearest = difflib.get_close_matches(name, [run.name for run in runs], n=3, cutoff=0.3)
+    raise RequestError(
+        f"{name}: no such run in {runs_dir}",
+        hint=f"nearest: {', '.join(nearest)}" if nearest else "`launcher runs` lists them",
+    )
+
+
+def list_runs(runs_dir: Path) -> list[RunRecord]:
+    """All runs under a folder, oldest first."""
+    return [record(folder) for folder in sorted(_folders(runs_dir), key=_age)]
+
+
+def record(run_dir: Path) -> RunRecord:
+    """Fold a run's folder into its record. Never raises for a damaged folder: what cannot be read is UNKNOWN."""
+    folder = RunFolder(run_dir)
+    about = _json_or_none(folder.record) or {}
+    base: dict[str, Any] = {
+        "run_id": run_dir.name,
+        "name": str(about.get("name", run_dir.name)),
+        "created": str(about.get("created", "")),
+        "run_dir": str(run_dir),
+    }
+    result = _json_or_none(folder.result)
+    if result is not None:
+        known = {item.name for item in dataclasses.fields(RunRecord)} - base.keys()
+        told = {key: result[key] for key in known & result.keys()}
+        return RunRecord(**base, **{**told, "state": told.get("state") if told.get("state") in STATES else "UNKNOWN"})
+    return _unfinished(folder, base)
+
+
+def write_result(folder: RunFolder, outcome: RunRecord) -> None:
+    write_whole(folder.result, json.dumps(outcome.to_json(), indent=1))
+
+
+def events(folder: RunFolder) -> Iterator[dict[str, Any]]:
+    """The events of a run in order; a torn or damaged line is passed over."""
+    with contextlib.suppress(OSError), folder.events.open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    yield event
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, meets the old content or the new one, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def boot_id() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def _unfinished(folder: RunFolder, base: dict[str, Any]) -> RunRecord:
+    """The record of a run that has no verdict: it is under way, waits, or lost its launcher."""
+    seen = _fold_events(folder)
+    holder = folder.holder()
+    if holder is not None:
+        return RunRecord(**base, state="RUNNING", **seen)
+    if not folder.attempt_dir(1).parent.exists():
+        state: State = "QUEUED" if folder.plan.exists() else "UNKNOWN"
+        return RunRecord(**base, state=state, **seen)
+    last = _json_or_none(folder.lock) or {}
+    if last.get("host") not in (None, socket.gethostname()):
+        return RunRecord(**base, state="UNKNOWN", **seen)
+    cause = {
+        "kind": "launcher",
+        "message": "the launcher that watched this run ended without a verdict (killed, or the machine went down)",
+        "host": last.get("host"),
+        "hint": f"launcher resume {folder.path.name}",
+    }
+    return RunRecord(**base, state="FAILED", root_cause=cause, exit_code=1, **seen)
+
+
+_FOLDED = {
+    "progress": ("step", "epoch", "total_steps"),
+    "validated": ("step", "epoch", "metrics"),
+}
+
+
+def _fold_events(folder: RunFolder) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for event in events(folder):
+        kind = event.get("event")
+        if kind == "attempt":
+            seen["attempts"] = event.get("attempt", 0)
+        elif kind == "checkpoint":
+            seen["checkpoint"] = event.get("name")
+        for key in _FOLDED.get(str(kind), ()):
+            if key in event:
+                seen[key] = event[key]
+    return seen
+
+
+def _folders(runs_dir: Path) -> Iterator[Path]:
+    with contextlib.suppress(OSError), os.scandir(runs_dir) as entries:
+        for entry in entries:
+            if RUN_ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                yield runs_dir / entry.name
+
+
+def _age(folder: Path) -> tuple[str, str]:
+    """Sorts by the time in the id; ids of one second by their whole text."""
+    return folder.name.rsplit("-", 2)[1], folder.name
+
+
+def _json_or_none(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _lock_or_refuse(descriptor: int, folder: RunFolder) -> None:
+    """Take the lock, waiting out readers, which hold it for a moment when they look whether it is held."""
+    for _ in range(20):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    holder = _json_or_none(folder.lock) or {}
+    raise RequestError(
+        f"{folder.path.name}: already watched by process {holder.get('pid')} on {holder.get('host')}",
+        hint=f"launcher stop {folder.path.name}",
+    )

@@ -1,0 +1,151 @@
+"""One attempt: the node programs started together, fed their lease, listened to, and ended together."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Mapping
+from subprocess import Popen
+from typing import Any
+
+from launcher import processes, shell
+from launcher.backends import Command, Submission
+from launcher.plan import Plan
+from launcher.store import RunFolder
+from launcher.wire import Inbox, Outbox
+
+Listener = Callable[[Mapping[str, Any]], None]
+
+LEASE_TICK = 1.0
+STOP_GRACE = 30.0
+"""Seconds that ranks get to reach a step boundary and save after a stop was asked for."""
+LAST_WORDS = 3.0
+"""Seconds that other nodes get to say how they ended after one has failed."""
+
+
+class StopRequest:
+    """Signals that ask the launcher to stop: the first asks for a checkpoint first, the second does not wait for it."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        self.times += 1
+
+
+class Attempt:
+    """Runs a submission's node programs to their end. Whatever happens, none outlives it."""
+
+    def __init__(self, plan: Plan, folder: RunFolder, listener: Listener, stop: StopRequest) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._listener = listener
+        self._stop = stop
+        self._stop_sent = False
+        self._abort_at: float | None = None
+        self._nodes: dict[int, _Node] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def run(self, submission: Submission) -> dict[int, Mapping[str, Any]]:
+        """The outcome of each node, in the node program's words or, where it died without any, in ours."""
+        processes.adopt_orphans()
+        try:
+            for node_rank, command in enumerate(submission.commands):
+                self._start(node_rank, command)
+            next_tick = 0.0
+            while any(node.running for node in self._nodes.values()):
+                for key, _ in self._selector.select(timeout=0.2):
+                    self._hear(key.data)
+                if time.monotonic() >= next_tick:
+                    self._tell_all({})
+                    next_tick = time.monotonic() + LEASE_TICK
+                self._act()
+        finally:
+            for node in self._nodes.values():
+                node.close()
+            processes.end_descendants(mark=self._plan.run_id)
+        return {node_rank: node.outcome for node_rank, node in self._nodes.items()}
+
+    def _start(self, node_rank: int, command: Command) -> None:
+        with self._folder.node_log(self._plan.attempt, node_rank).open("ab") as log:
+            mark = {processes.MARK: self._plan.run_id}
+            process = shell.start(command.argv, env={**os.environ, **mark}, stderr=log)
+        node = self._nodes[node_rank] = _Node(process)
+        node.say(command.request)
+        self._selector.register(node.inbox.descriptor, selectors.EVENT_READ, node_rank)
+
+    def _hear(self, node_rank: int) -> None:
+        node = self._nodes[node_rank]
+        for event in node.inbox.read():
+            if event.get("event") == "exited":
+                node.outcome = event["outcome"]
+            elif event.get("event") == "listening":
+                self._tell_all({"rendezvous": [event["host"], event["port"]]})
+            else:
+                self._listener(event)
+        if node.inbox.closed:
+            self._selector.unregister(node.inbox.descriptor)
+            node.finish()
+            if node.process.returncode != 0 and self._abort_at is None:
+                self._abort_at = time.monotonic() + LAST_WORDS
+
+    def _act(self) -> None:
+        """Pass a stop on, and end everything when it has to end."""
+        if self._stop.times and not self._stop_sent:
+            self._stop_sent = True
+            self._tell_all({"stop": STOP_GRACE})
+            self._listener({"event": "stopping", "grace": STOP_GRACE})
+        due = self._abort_at is not None and time.monotonic() > self._abort_at
+        if due or self._stop.times > 1:
+            for node in self._nodes.values():
+                node.hang_up()
+
+    def _tell_all(self, message: Mapping[str, Any]) -> None:
+        for node in self._nodes.values():
+            node.say(message)
+
+
+class _Node:
+    """A node program as its launcher sees it."""
+
+    def __init__(self, process: Popen[bytes]) -> None:
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101 (shell.start gives pipes)
+        self.process = process
+        self.inbox = Inbox(process.stdout.fileno())
+        os.set_blocking(self.inbox.descriptor, False)
+        self._outbox = Outbox(process.stdin.fileno())
+        self.running = True
+        self.outcome: Mapping[str, Any] = {}
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        if self.running:
+            self._outbox.put(message)
+            self._outbox.flush()
+
+    def hang_up(self) -> None:
+        """End its lease: it ends everything below it at once."""
+        assert self.process.stdin is not None  # noqa: S101 (shell.start gives pipes)
+        self.process.stdin.close()
+        self._outbox.close()
+
+    def finish(self) -> None:
+        """Its output has ended: it has exited, or is about to."""
+        self.running = False
+        code = self.process.wait()
+        if not self.outcome:
+            died = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            self.outcome = {"died": died, "time_ns": time.time_ns()}
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        if self.running:
+            self.process.kill()
+            self.finish()

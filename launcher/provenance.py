@@ -1,0 +1,73 @@
+"""Where a run comes from: command line, versions, commit and what the commit does not hold."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import importlib.metadata
+import platform
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from launcher import __version__, shell
+
+RECORDED = ("torch", "numpy", "lightning", "pytorch-lightning", "pytorch-ignite")
+MOST_PATCH = 5_000_000
+"""Characters of a patch that are kept; beyond it the record says that it was cut."""
+
+
+def gather(name: str, job: bytes, job_path: Path) -> tuple[dict[str, Any], str]:
+    """The record of a new run, and the patch that turns its commit into the code that ran."""
+    git, patch = _git(job_path.parent)
+    record = {
+        "format": 1,
+        "name": name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "job_path": str(job_path),
+        "job_sha256": hashlib.sha256(job).hexdigest(),
+        "command": sys.argv,
+        "host": socket.gethostname(),
+        "user": _user(),
+        "platform": platform.platform(),
+        "versions": {"launcher": __version__, "python": platform.python_version(), **_versions()},
+        "git": git,
+    }
+    return record, patch
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for distribution in RECORDED:
+        try:
+            found[distribution] = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(folder: Path) -> tuple[Mapping[str, Any] | None, str]:
+    """Commit, branch and untracked files; None outside a repository or without git."""
+    head = shell.read(["git", "rev-parse", "HEAD", "--abbrev-ref", "HEAD", "--show-toplevel"], cwd=folder)
+    if head is None:
+        return None, ""
+    commit, branch, top = head.split("\n")[:3]
+    status = shell.read(["git", "status", "--porcelain=v1", "-z"], cwd=folder) or ""
+    entries = [entry for entry in status.split("\0") if entry]
+    untracked = [entry[3:] for entry in entries if entry.startswith("??")]
+    patch = (
+        shell.read(["git", "diff", "--binary", "HEAD"], cwd=Path(top)) or "" if len(entries) > len(untracked) else ""
+    )
+    cut = len(patch) > MOST_PATCH
+    git = {"commit": commit, "branch": branch, "dirty": bool(entries), "untracked": untracked[:1000], "patch_cut": cut}
+    return git, patch[:MOST_PATCH]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container started under a uid without a passwd entry
+        return "unknown"

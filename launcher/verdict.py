@@ -1,0 +1,97 @@
+"""From how every rank and node ended to one verdict, with the first cause and not its victims on top. Pure."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from launcher.plan import Plan
+
+NodeOutcome = Mapping[str, Any]
+"""What a node program says when it ends (`node.Node._outcome`)."""
+
+# The smaller the rank of a kind, the likelier it is the cause and not a consequence. A rank whose peer vanished raises
+# (victim) or is aborted by NCCL's watchdog (SIGABRT).
+KIND_ORDER = {"killed": 0, "node": 1, "request": 2, "storage": 2, "numerics": 2, "user": 2, "exit": 3, "aborted": 4}
+LAST = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How an attempt ended."""
+
+    state: Literal["SUCCEEDED", "FAILED", "STOPPED"]
+    step: int = 0
+    epoch: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    checkpoint: str | None = None
+    weights_sha256: str | None = None
+    root_cause: Mapping[str, Any] | None = None
+    exit_code: int = 0
+
+
+def judge(plan: Plan, nodes: Mapping[int, NodeOutcome], *, stop_asked: bool) -> Verdict:
+    """One verdict over all nodes; `nodes` lacks a node only when nothing at all was heard of it."""
+    ranks = {int(rank): outcome for node in nodes.values() for rank, outcome in node.get("ranks", {}).items()}
+    states = [ranks[rank]["state"] for rank in sorted(ranks)]
+    if states == ["done"] * plan.world_size:
+        return Verdict(state="SUCCEEDED", **_reached(ranks))
+    if stop_asked or states == ["stopped"] * plan.world_size:
+        return Verdict(state="STOPPED", exit_code=130, **_reached(ranks))
+    cause = min(_causes(plan, nodes, ranks), key=lambda item: (KIND_ORDER.get(item["kind"], LAST), item["time_ns"]))
+    return Verdict(state="FAILED", root_cause=cause, exit_code=cause.get("exit_code", 1), **_reached(ranks))
+
+
+def _reached(ranks: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """How far rank 0 came; where it left no word, how far anybody did."""
+    if not ranks:
+        return {}
+    first = ranks[min(ranks)]
+    keys = ("step", "epoch", "metrics", "checkpoint", "weights_sha256")
+    return {key: first[key] for key in keys if first.get(key) is not None}
+
+
+def _causes(
+    plan: Plan, nodes: Mapping[int, NodeOutcome], ranks: Mapping[int, Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    for node_rank in range(plan.nodes):
+        node = nodes.get(node_rank, {})
+        place = {"node": node_rank, "host": node.get("host")}
+        for rank, outcome in node.get("ranks", {}).items():
+            if outcome["state"] == "failed":
+                error = outcome["error"]
+                yield {**place, **error, "rank": int(rank), "time_ns": outcome["time_ns"], "step": outcome["step"]}
+        for failure in node.get("failures", []):
+            if failure["rank"] not in ranks:
+                yield {**place, **_without_word(failure, node)}
+        yield {**place, **_of_node(node)}
+
+
+def _without_word(failure: Mapping[str, Any], node: NodeOutcome) -> dict[str, Any]:
+    """A rank that ended without leaving an outcome: a signal killed it, or something called exit below Python."""
+    base = {"rank": failure["rank"], "time_ns": failure["time_ns"]}
+    number = failure.get("signal")
+    if number is None:
+        message = f"the process ended with exit code {failure['exit_code']} before training was done"
+        return {**base, "kind": "exit", "message": message}
+    name = signal.Signals(number).name
+    if number == signal.SIGKILL and node.get("oom_kills"):
+        return {
+            **base,
+            "kind": "killed",
+            "message": "killed by the kernel for want of memory (SIGKILL, out-of-memory killer)",
+            "hint": "give the job more memory, or a smaller training.batch_size with training.accumulate",
+        }
+    kind = "aborted" if number == signal.SIGABRT else "killed"
+    return {**base, "kind": kind, "message": f"killed by {name} (signal {number})"}
+
+
+def _of_node(node: NodeOutcome) -> dict[str, Any]:
+    """The node itself as the cause: it died, or it never got as far as its ranks."""
+    died = node.get("died")
+    if died is not None:
+        return {"kind": "node", "message": f"the node program {died}", "time_ns": node["time_ns"]}
+    because = node.get("ended_because") or f"its agent ended with exit code {node.get('agent_exit')}"
+    return {"kind": "agent", "message": f"the node's workers were ended: {because}", "time_ns": 1 << 63}

@@ -1,0 +1,91 @@
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from launcher import processes
+
+
+def until(condition: Callable[[], bool], patience: float = 20.0) -> bool:
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def run(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_descendants_in_sessions_of_their_own_are_ended_even_after_their_parent_died() -> None:
+    program = """
+import os, subprocess, sys, time
+from launcher import processes
+processes.adopt_orphans()
+middle = subprocess.Popen(["setsid", "sh", "-c", "setsid sleep 300 & setsid sleep 301 & wait"])
+while len(processes.descendants()) < 3: time.sleep(0.01)
+middle.kill(); middle.wait()
+orphans = processes.descendants()
+assert len(orphans) == 2, orphans
+assert processes.end_descendants()
+print(*orphans)
+"""
+    assert not any(alive(int(pid)) for pid in run(program).split())
+
+
+def test_only_marked_descendants_are_ended_where_a_mark_is_given() -> None:
+    program = """
+import os, subprocess
+from launcher import processes
+mine = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: "run-1"})
+other = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: "run-10"})
+assert processes.end_descendants(mark="run-1")
+assert other.poll() is None
+other.kill()
+print(mine.pid)
+"""
+    assert not alive(int(run(program)))
+
+
+CHILD = """
+import os, time
+from launcher import processes
+processes.die_with_parent(os.getppid())
+print(os.getpid(), flush=True)
+time.sleep(300)
+"""
+
+
+def test_a_process_dies_with_its_parent() -> None:
+    program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    assert until(lambda: not alive(pid))
+
+
+def test_a_process_whose_parent_is_already_gone_does_not_start() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from launcher import processes; processes.die_with_parent(1 << 22); print('alive')"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_the_kernels_count_of_oom_kills_can_be_read() -> None:
+    assert isinstance(processes.oom_kills(), int)
