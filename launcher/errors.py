@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -44,3 +45,12 @@ def printable(text: str) -> str:
     """Text with every control or invisible character spelled out, so that nothing a file or a rank says moves the
     cursor, hides a line or forges another."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean …?)`, or nothing where no known word is near."""
+    import difflib  # only an error needs it, and starting up must stay cheap
+
+    folded = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word[:200].lower(), folded, n=1)
+    return f" (did you mean {folded[close[0]]}?)" if close else ""

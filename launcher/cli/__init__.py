@@ -2,9 +2,78 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
 import click
 
+from launcher.cli import boundary
+from launcher.errors import nearest
 
-@click.group()
-def main() -> None:
+COMMANDS = {
+    "run": "Start a job and watch it to its end.",
+    "validate": "Check a job file without starting anything.",
+    "schema": "Print the JSON Schema of job files.",
+    "runs": "List the runs.",
+    "show": "Show one run: how far it came, how it ended, and why.",
+    "logs": "Print what a rank of a run wrote.",
+    "stop": "Stop a run; it saves a checkpoint first.",
+    "resume": "Go on with a run from its newest verified checkpoint.",
+    "envcheck": "Check that this machine can train.",
+}
+"""Name and summary; `launcher.cli.<name>` holds the command. The summaries stand here so that `launcher --help` loads
+no command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    sys.exit(boundary.guarded(lambda: _called(words)))
+
+
+def _called(words: list[str]) -> Any:
+    with _launcher.make_context("launcher", words) as context:
+        return _launcher.invoke(context)
+
+
+class _Commands(click.Group):
+    """A group that knows its commands by name and imports one only to call it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"launcher.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 (a row of the table without its command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            raise click.UsageError(f"there is no command '{args[0]}'{nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from launcher import __version__
+
+        click.echo(f"launcher {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, name="launcher")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
+)
+def _launcher() -> None:
     """Run PyTorch training jobs the same way everywhere."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from launcher.errors import RequestError, printable
+from launcher.errors import RequestError, nearest, printable
 from launcher.jobfile import overrides as options
 from launcher.jobfile import rules
 from launcher.jobfile.source import MAX_BYTES, Fault, KeyPath, Place, read, shortened
-from launcher.jobfile.wording import choices, expected, keys, nearest, section_of, shown
+from launcher.jobfile.wording import choices, expected, keys, section_of, shown
 from launcher.spec import JobSpec
 
 MOST_FAULTS = 50
@@ -144,7 +144,7 @@ def _unfit(value: Any, annotation: Any) -> str:
     sentence = f"{shown(value)} is not {expected(annotation)}"
     if annotation is str and value is not None and not isinstance(value, dict | list):
         return f'{sentence}; put it in quotes: "{shortened(json.dumps(value))}"'
-    return sentence + nearest(value, choices(annotation))
+    return sentence + (nearest(value, choices(annotation)) if isinstance(value, str) else "")
 
 
 def _value(data: Any, path: KeyPath) -> Any:

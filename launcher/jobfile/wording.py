@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import json
 import types
 import typing
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union
 
 from annotated_types import Ge, Gt, Le, MaxLen
@@ -57,15 +55,6 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return f"'{shortened(value)}'"
     return shortened(json.dumps(value))
-
-
-def nearest(word: Any, known: Iterable[str]) -> str:
-    """` (did you mean …?)`, or nothing where no known word is near."""
-    if not isinstance(word, str) or len(word) > 60:
-        return ""
-    folded = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), folded, n=1)
-    return f" (did you mean {folded[close[0]]}?)" if close else ""
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:

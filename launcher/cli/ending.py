@@ -1,0 +1,108 @@
+"""The last words of a command: what came of a run, and on failure first of all why."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.cli import boundary
+from launcher.cli.traceback import own_frames
+from launcher.cli.wording import clean_lines, metrics, steps
+from launcher.store import RunRecord
+
+MOST_LINES = 12
+
+
+def tell(record: RunRecord, *, as_json: bool, detached: bool) -> int:
+    """Print what came of a run: the cause of a failure on stderr, the rest on stdout. Returns the exit code."""
+    with contextlib.suppress(BrokenPipeError):
+        if record.root_cause and not detached:
+            boundary.tell("\n".join(_cause(record, record.root_cause)))
+        if as_json:
+            click.echo(json.dumps({"event": "record", **record.to_json()}))
+        elif detached:
+            click.echo("\n".join(_background(record)))
+        else:
+            click.echo("\n".join(_summary(record)))
+    return 0 if detached else record.exit_code or 0
+
+
+def tell_stopped(record: RunRecord) -> None:
+    click.echo("\n".join(_summary(record)))
+
+
+def tell_plan(described: Mapping[str, Any]) -> None:
+    """Print what would run, as YAML."""
+    import yaml
+
+    click.echo(yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=1000), nl=False)
+
+
+def described(record: RunRecord) -> str:
+    """A run in full, for reading."""
+    rows = {
+        "run": record.run_id,
+        "state": record.state,
+        "created": record.created,
+        "step": steps(record.step, record.total_steps),
+        "epoch": str(record.epoch),
+        "attempts": str(record.attempts),
+        "metrics": metrics(record),
+        "checkpoint": record.checkpoint or "",
+        "weights_sha256": record.weights_sha256 or "",
+        "run folder": record.run_dir,
+    }
+    lines = [f"{key:<15} {value}" for key, value in rows.items() if value]
+    if record.root_cause:
+        lines += ["", *_cause(record, record.root_cause)]
+    return "\n".join(clean for line in lines for clean in clean_lines(line))
+
+
+def _cause(record: RunRecord, cause: Mapping[str, Any]) -> Iterator[str]:
+    """The root cause: who, what, where in the user's code, the log, the remedy and how to go on."""
+    who = [f"rank {cause['rank']}"] if cause.get("rank") is not None else []
+    where = [f"on {cause['host']}"] if cause.get("host") else []
+    at = [f"at step {cause['step']}"] if cause.get("step") else []
+    first, *more = clean_lines(str(cause.get("message") or "no message"))
+    error = f"{cause['type']}: {first}" if cause.get("type") else first
+    yield f"{' '.join([*(who or ['the run']), *where])} failed{''.join(' ' + part for part in at)}: {error}"
+    yield from (f"  {line}" for line in more[:MOST_LINES])
+    yield from (f"  {line}" for line in own_frames(str(cause.get("traceback") or "")))
+    for key, value in (("log", cause.get("log")), ("hint", cause.get("hint")), ("go on", _resume(record))):
+        if value:
+            yield f"  {key + ':':<6} {value}"
+
+
+def _summary(record: RunRecord) -> Iterator[str]:
+    parts = [record.state, record.run_id, f"step {steps(record.step, record.total_steps)}", metrics(record)]
+    yield " · ".join(part for part in parts if part)
+    if record.weights_sha256:
+        yield f"weights_sha256 {record.weights_sha256}"
+    yield f"run folder {record.run_dir}"
+    if record.state == "STOPPED":
+        yield f"go on: {_resume(record)}"
+
+
+def _background(record: RunRecord) -> Iterator[str]:
+    where = _where(record)
+    yield f"{record.run_id} runs in the background"
+    yield f"follow: launcher logs {record.run_id} --follow{where}"
+    yield f"stop:   launcher stop {record.run_id}{where}"
+
+
+def _resume(record: RunRecord) -> str:
+    return f"launcher resume {record.run_id}{_where(record)}"
+
+
+def _where(record: RunRecord) -> str:
+    """The option that finds the run again, where the default does not."""
+    folder = Path(record.run_dir).parent
+    default = Path(os.environ.get("LAUNCHER_RUNS_DIR") or "runs").resolve()
+    return "" if folder.resolve() == default else f" --runs-dir {shlex.quote(str(folder))}"

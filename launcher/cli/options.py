@@ -1,0 +1,40 @@
+"""Options that several commands share, and the RUN they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def runs_dir(command: Command) -> Command:
+    return click.option(
+        "--runs-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="LAUNCHER_RUNS_DIR",
+        default=Path("runs"),
+        show_default=True,
+        show_envvar=True,
+        metavar="DIR",
+        help="Folder of the run folders.",
+    )(command)
+
+
+def run_name(command: Command) -> Command:
+    """The argument RUN: an id, the beginning of one, or `latest`."""
+    return click.argument("run", metavar="RUN")(command)
+
+
+def as_json(help_text: str) -> Callable[[Command], Command]:
+    return click.option("--json", "as_json", is_flag=True, help=help_text)
+
+
+def watching(command: Command) -> Command:
+    """How a run is watched: --detach, --json, --runs-dir."""
+    detach = click.option("--detach", is_flag=True, help="Let it run in the background and return at once.")
+    events = as_json("Print events as JSON lines, and the run's record as the last one.")
+    return detach(events(runs_dir(command)))

@@ -1,0 +1,47 @@
+"""`launcher run`: start a job and watch it to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from launcher import launch
+from launcher.cli import ending, options, progress
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--nodes", type=int, metavar="N", help="How many nodes; short for --set resources.nodes=N.")
+@click.option("--procs-per-node", metavar="N", help="Processes on each; short for --set resources.procs_per_node=N.")
+@click.option("--backend", metavar="NAME", help="Where to run; short for --set backend=NAME.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file; repeatable.")
+@click.option("--resume", metavar="RUN|auto|never", help="Go on with a run; auto: with this job's newest unfinished.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and the commands, and start nothing.")
+@options.watching
+def command(
+    spec: Path,
+    nodes: int | None,
+    procs_per_node: str | None,
+    backend: str | None,
+    settings: tuple[str, ...],
+    resume: str | None,
+    dry_run: bool,
+    detach: bool,
+    as_json: bool,
+    runs_dir: Path,
+) -> int:
+    """Start the job that the file SPEC describes and watch it to its end.
+
+    Exit codes: 0 done, 1 the job failed, 2 wrong request, 3 the environment is unfit, 130 interrupted.
+    """
+    short = {"resources.nodes": nodes, "resources.procs_per_node": procs_per_node, "backend": backend}
+    overrides = [*settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    if dry_run:
+        if detach or as_json:
+            raise click.UsageError("--dry-run starts nothing, so it goes with neither --detach nor --json")
+        ending.tell_plan(launch.describe(spec, overrides, runs_dir=runs_dir))
+        return 0
+    with progress.watched(as_json=as_json) as listener:
+        record = launch.run(spec, overrides, runs_dir=runs_dir, resume=resume, detach=detach, listener=listener)
+    return ending.tell(record, as_json=as_json, detached=detach)

@@ -1,0 +1,108 @@
+"""Events and numbers of a run in words; the same words in a log, above the bar and in a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from launcher.errors import printable
+from launcher.store import RunRecord
+
+Event = Mapping[str, Any]
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+
+
+def sentences(event: Event) -> Iterator[str]:
+    """The lines that tell of an event; none for events that only a bar shows."""
+    teller = _TELLERS.get(str(event.get("event")))
+    if teller is not None:
+        yield from teller(event)
+
+
+def position(event: Event) -> str:
+    """Of a progress event: `epoch 2 · step 120/300 · loss 0.4321 · 85.2 steps/s · 0:02 left`."""
+    parts = [f"epoch {event['epoch']}", f"step {steps(event['step'], event.get('total_steps'))}"]
+    if event.get("loss") is not None:
+        parts.append(f"loss {number(event['loss'])}")
+    return " · ".join([*parts, *pace(event)])
+
+
+def pace(event: Event) -> list[str]:
+    """Speed and time left, where they are known."""
+    rate, total = event.get("steps_per_second"), event.get("total_steps")
+    if not rate:
+        return []
+    left = [f"{duration((total - event['step']) / rate)} left"] if total else []
+    return [f"{number(rate, 3)} steps/s", *left]
+
+
+def steps(step: int, total: int | None) -> str:
+    return f"{step}/{total}" if total else str(step)
+
+
+def metrics(record: RunRecord) -> str:
+    return figures(record.metrics)
+
+
+def figures(values: Mapping[str, Any]) -> str:
+    return " · ".join(f"{printable(name)} {number(value)}" for name, value in values.items())
+
+
+def number(value: Any, digits: int = 4) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, int | float) else printable(str(value))
+
+
+def duration(seconds: float) -> str:
+    minutes, second = divmod(max(0, round(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def clean_lines(text: str) -> list[str]:
+    """What a program wrote, without colours and cursor movements; of a line drawn over and over, its last state."""
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in _ESCAPES.sub("", text).split("\n"))
+    return [printable(line.expandtabs()) for line in lines]
+
+
+def _attempt(event: Event) -> Iterator[str]:
+    ordinal = "" if event["attempt"] == 1 else f", attempt {event['attempt']}"
+    where = f"{_counted(event['world_size'], 'process')} on {_counted(event['nodes'], 'node')}"
+    yield f"{event['run_id']}{ordinal}: {where} · {event['device']} · {event['precision']}"
+    for choice, reason in event.get("reasons", {}).items():
+        yield f"  {choice} = {reason}"
+    if event.get("resume_from"):
+        yield f"  goes on from {event['resume_from']}"
+    yield f"  run folder {event['run_dir']}"
+
+
+def _counted(count: int, noun: str) -> str:
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun}es" if noun.endswith("s") else f"{count} {noun}s"
+
+
+def _retrying(event: Event) -> Iterator[str]:
+    cause = (event.get("cause") or {}).get("message", "it failed")
+    yield f"failed: {clean_lines(str(cause))[0]}; trying again, attempt {event['attempt']}"
+
+
+def _stopping(event: Event) -> Iterator[str]:
+    yield f"stopping: the ranks save at the next step, within {number(event['grace'])} s; Ctrl-C again does not wait"
+
+
+def _log(event: Event) -> Iterator[str]:
+    yield from clean_lines(str(event["text"]).removesuffix("\n"))
+
+
+_TELLERS: dict[str, Callable[[Event], Iterator[str]]] = {
+    "attempt": _attempt,
+    "retrying": _retrying,
+    "stopping": _stopping,
+    "log": _log,
+    "resumed": lambda event: iter([f"resumed at step {event['step']} from {event['name']}"]),
+    "validated": lambda event: iter([f"validated at step {event['step']}: {figures(event['metrics'])}"]),
+    "checkpoint": lambda event: iter([f"saved {event['name']}"]),
+    "warning": lambda event: (f"warning: {line}" for line in clean_lines(str(event["text"]))),
+}
