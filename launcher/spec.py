@@ -133,12 +133,19 @@ class JobSpec(_Section):
     name: Annotated[str, MaxLen(64)]
     """Letters, digits, `.`, `_` and `-`; the run id begins with it."""
     task: TaskSpec
+    """What is trained, and who owns the loop."""
     resources: Resources = field(default_factory=Resources)
+    """How many machines and processes, and on which device."""
     training: Training
+    """How long, how much at once, and in which numbers."""
     loader: Loader = field(default_factory=Loader)
+    """How samples are read."""
     checkpoint: Checkpointing = field(default_factory=Checkpointing)
+    """When to save, what to keep, and where to go on from."""
     early_stop: EarlyStop | None = None
+    """End the training when a metric gets no better; without this section it runs its whole length."""
     retry: Retry = field(default_factory=Retry)
+    """What to do after a failure."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables of the workers."""
     backend: BackendName = "local"

@@ -1,0 +1,154 @@
+"""What others rely on, spelled out: a change of the surface is a change of this file."""
+
+import dataclasses
+import importlib
+import json
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from launcher import errors, jobfile, store
+from launcher.cli import COMMANDS
+
+COMMAND_LINE = {
+    "run": (
+        "SPEC --nodes --procs-per-node --backend --set --resume --dry-run --detach --json --runs-dir(LAUNCHER_RUNS_DIR)"
+    ),
+    "validate": "SPEC",
+    "schema": "",
+    "runs": "--json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "show": "RUN --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "logs": "RUN --rank --follow --runs-dir(LAUNCHER_RUNS_DIR)",
+    "stop": "RUN --runs-dir(LAUNCHER_RUNS_DIR)",
+    "resume": "RUN --detach --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "envcheck": "ARGUMENTS",
+}
+
+JOB_FILE = {
+    "name": "text of at most 64",
+    "task.kind": "native | lightning | ignite | script",
+    "task.target": "text",
+    "task.args": "keys",
+    "resources.nodes": "1..4096",
+    "resources.procs_per_node": "auto | 1..1024",
+    "resources.device": "auto | cpu | cuda",
+    "training.epochs": "1.. | null",
+    "training.steps": "1.. | null",
+    "training.batch_size": "1..",
+    "training.seed": f"0..{2**63 - 1}",
+    "training.precision": "auto | fp32 | bf16 | fp16",
+    "training.numerics": "exact | fast",
+    "training.accumulate": "1..",
+    "training.clip_norm": "above 0 | null",
+    "training.validate_every": "epoch | 1..",
+    "training.log_every": "1..",
+    "loader.workers": "0..256",
+    "loader.prefetch": "1..",
+    "checkpoint.every": "epoch | 1..",
+    "checkpoint.keep": "2..",
+    "checkpoint.best.metric": "text",
+    "checkpoint.best.mode": "min | max",
+    "checkpoint.resume": "text",
+    "early_stop.metric": "text",
+    "early_stop.mode": "min | max",
+    "early_stop.patience": "1..",
+    "retry.max": "0..100",
+    "env": "keys",
+    "backend": "local | ssh | slurm | docker | kubernetes",
+    "local.threads": "auto | 1..",
+}
+
+REQUIRED = {"name", "task", "task.target", "training", "checkpoint.best.metric", "early_stop.metric"}
+
+EXIT_CODES = {"JobFailed": 1, "RequestError": 2, "EnvironmentUnfit": 3, "Interrupted": 130}
+
+STATES = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "UNKNOWN")
+
+RECORD = {
+    *("run_id", "name", "state", "created", "run_dir", "attempts", "step", "epoch", "total_steps", "metrics"),
+    *("checkpoint", "weights_sha256", "root_cause", "exit_code"),
+}
+
+
+def test_the_commands_and_their_options_are_those_agreed_on() -> None:
+    assert {name: " ".join(parameters(name)) for name in COMMANDS} == COMMAND_LINE
+
+
+def test_the_keys_of_a_job_file_and_what_they_take_are_those_agreed_on() -> None:
+    described = jobfile.schema()
+    assert dict(leaves(described, described)) == JOB_FILE
+
+
+def test_the_required_keys_are_those_agreed_on() -> None:
+    described = jobfile.schema()
+    assert set(required(described, described)) == REQUIRED
+
+
+def test_the_exit_codes_are_those_agreed_on() -> None:
+    families = errors.LauncherError.__subclasses__()
+    assert {family.__name__: family.exit_code for family in families} == EXIT_CODES
+
+
+def test_the_states_are_those_agreed_on() -> None:
+    assert typing.get_args(store.State) == STATES
+
+
+def test_the_fields_of_a_record_are_those_agreed_on() -> None:
+    assert {field.name for field in dataclasses.fields(store.RunRecord)} == RECORD
+
+
+def test_a_record_goes_into_json_under_the_names_of_its_fields() -> None:
+    record = store.RunRecord(run_id="r", name="n", state="QUEUED", created="", run_dir="d", metrics={"a": 1.0})
+    assert json.loads(json.dumps(record.to_json())).keys() == RECORD
+
+
+def parameters(name: str) -> Iterator[str]:
+    command = importlib.import_module(f"launcher.cli.{name}").command
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            yield (parameter.metavar or parameter.name or "").upper()
+        else:
+            yield parameter.opts[0] + (f"({parameter.envvar})" if parameter.envvar else "")
+
+
+def leaves(whole: dict[str, Any], part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in part.get("properties", {}).items():
+        section = section_in(whole, value)
+        if section:
+            yield from leaves(whole, section, f"{prefix}{key}.")
+        else:
+            yield prefix + key, " | ".join(takes(value))
+
+
+def required(whole: dict[str, Any], part: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    yield from (prefix + key for key in part.get("required", []))
+    for key, value in part.get("properties", {}).items():
+        yield from required(whole, section_in(whole, value) or {}, f"{prefix}{key}.")
+
+
+def section_in(whole: dict[str, Any], value: dict[str, Any]) -> dict[str, Any] | None:
+    for option in (value, *value.get("anyOf", [])):
+        if "$ref" in option:
+            section: dict[str, Any] = whole["$defs"][option["$ref"].rpartition("/")[2]]
+            return section
+    return None
+
+
+def takes(value: dict[str, Any]) -> Iterator[str]:
+    if "anyOf" in value:
+        for option in value["anyOf"]:
+            yield from takes(option)
+    elif "enum" in value:
+        yield from value["enum"]
+    elif "const" in value:
+        yield value["const"]
+    elif "exclusiveMinimum" in value:
+        yield f"above {value['exclusiveMinimum']}"
+    elif value["type"] == "integer":
+        yield f"{value['minimum']}..{value.get('maximum', '')}"
+    elif value["type"] == "string":
+        yield f"text of at most {value['maxLength']}" if "maxLength" in value else "text"
+    else:
+        yield {"object": "keys", "null": "null"}[value["type"]]
