@@ -1,0 +1,77 @@
+"""What a rank is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from launcher.plan import Plan
+from launcher.worker.checkpoint import Checkpoints
+from launcher.worker.events import Events
+from launcher.worker.stop import Stop
+
+
+@dataclass(kw_only=True)
+class Context:
+    """One rank of a run."""
+
+    plan: Plan
+    rank: int
+    local_rank: int
+    node_rank: int
+    device: torch.device
+    stop: Stop
+    events: Events
+    checkpoints: Checkpoints
+    step: int = 0
+    """How far the training has come; the only part that changes."""
+    epoch: int = 0
+
+    @property
+    def world_size(self) -> int:
+        return self.plan.world_size
+
+    @property
+    def seed(self) -> int:
+        return self.plan.spec.training.seed
+
+    @classmethod
+    def create(cls, plan: Plan, *, rank: int, local_rank: int, node_rank: int) -> Context:
+        """Needs no process group yet, only the rank's environment."""
+        device = torch.device(plan.device, local_rank) if plan.device == "cuda" else torch.device("cpu")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        events = Events(rank)
+
+        def send(event: str, fields: Mapping[str, Any]) -> None:
+            events.emit(event, **fields)
+
+        return cls(
+            plan=plan,
+            rank=rank,
+            local_rank=local_rank,
+            node_rank=node_rank,
+            device=device,
+            stop=Stop(rank, plan.world_size),
+            events=events,
+            checkpoints=Checkpoints(plan, rank, events=send),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How the task of a rank ended."""
+
+    step: int
+    epoch: int
+    metrics: Mapping[str, float | None]
+    """The last logged values and the last validation's; None where a value is not finite."""
+    checkpoint: str | None
+    """Name of the newest checkpoint."""
+    weights_sha256: str | None
+    """Digest of the trained model, from rank 0 of a finished training (see `digest.weights_sha256`)."""
+    stopped: bool
+    """Whether it was asked to stop before its end."""

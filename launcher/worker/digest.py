@@ -1,0 +1,26 @@
+"""The digest of a trained model's weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a `state_dict`, as hexadecimal digits.
+
+    For each key in sorted order four fields are hashed, the first three each followed by one zero byte: the key in
+    UTF-8; the type's name (`float32`); the shape as decimal numbers joined by commas (`128,64`; nothing for a scalar);
+    the elements' raw bytes, little-endian, in row-major order. With several models a key is `<model's name>.<key>`.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        tensor = weights[key].detach().cpu().contiguous()
+        kind = str(tensor.dtype).removeprefix("torch.")
+        shape = ",".join(map(str, tensor.shape))
+        digest.update(f"{key}\0{kind}\0{shape}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,104 @@
+"""The task's models: moved to the device, wrapped for several processes, and seen as one set of weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from launcher.errors import JobFailed
+from launcher.worker.context import Context
+
+
+class Models:
+    """A model, or several by name, and what is trained in their place: `DistributedDataParallel` of each."""
+
+    def __init__(self, given: nn.Module | Mapping[str, nn.Module], context: Context) -> None:
+        self.single = isinstance(given, nn.Module)
+        self.by_name = {"": given} if isinstance(given, nn.Module) else dict(given)
+        for module in self.by_name.values():
+            module.to(context.device)
+        several = context.world_size > 1
+        self.wrapped = {name: _wrap(module, context) if several else module for name, module in self.by_name.items()}
+        self.buffers = [buffer for module in self.by_name.values() for buffer in module.buffers()] if several else []
+        self.to_train: Any = self.wrapped[""] if self.single else self.wrapped
+        self.to_validate: Any = self.by_name[""] if self.single else self.by_name
+
+    def weights(self) -> dict[str, Tensor]:
+        """The live tensors of every `state_dict`; with several models each key begins with the model's name."""
+        weights = {
+            f"{name}.{key}" if name else key: value
+            for name, module in self.by_name.items()
+            for key, value in module.state_dict().items()
+        }
+        for key, value in weights.items():
+            if not isinstance(value, Tensor):
+                raise JobFailed(
+                    f"the model's state_dict holds a {type(value).__name__} at {key}; a checkpoint holds tensors only",
+                    hint="register it as a buffer, or make it a constructor's argument",
+                )
+        return weights
+
+    def all_finite(self) -> bool:
+        """Whether every parameter is a number (waits for the device)."""
+        parameters = [each.detach() for module in self.by_name.values() for each in module.parameters() if each.numel()]
+        largest = [torch.linalg.vector_norm(each, ord=torch.inf).float() for each in parameters]
+        return not largest or bool(torch.isfinite(torch.stack(largest)).all())
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode; afterwards every submodule is in the mode it was in (a frozen one may not be training)."""
+        modes = [(each, each.training) for module in self.by_name.values() for each in module.modules()]
+        for module in self.by_name.values():
+            module.eval()
+        try:
+            yield
+        finally:
+            for each, training in modes:
+                each.training = training
+
+    @contextlib.contextmanager
+    def without_sync(self) -> Iterator[None]:
+        """Backward passes add up here; the ranks' gradients are not summed."""
+        with contextlib.ExitStack() as stack:
+            for module in self.wrapped.values():
+                if isinstance(module, DistributedDataParallel):
+                    stack.enter_context(module.no_sync())
+            yield
+
+    def share_buffers(self) -> None:
+        """Give every rank the buffers of rank 0, so that all go on from what a checkpoint would hold."""
+        if self.buffers:
+            _broadcast(self.buffers)
+
+
+def _wrap(module: nn.Module, context: Context) -> nn.Module:
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        return module
+    return DistributedDataParallel(
+        module,
+        device_ids=[context.device.index] if context.device.type == "cuda" else None,
+        broadcast_buffers=False,  # `share_buffers` does it, once a step: a second forward pass must not change them
+        gradient_as_bucket_view=True,
+        # Without this DDP rearranges its buckets after the first step of a process. From three ranks on the order of a
+        # sum follows from a gradient's place in its bucket, so a resumed run would differ from one never stopped.
+        find_unused_parameters=context.world_size > 2 and context.plan.spec.training.numerics == "exact",
+    )
+
+
+def _broadcast(tensors: Iterable[Tensor]) -> None:
+    """One message for all tensors of one type."""
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    for alike in by_type.values():
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in alike])
+        dist.broadcast(flat, src=0)
+        with torch.no_grad():
+            for tensor, part in zip(alike, torch.split(flat, [tensor.numel() for tensor in alike]), strict=True):
+                tensor.copy_(part.view_as(tensor))

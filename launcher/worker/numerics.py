@@ -1,0 +1,36 @@
+"""`training.numerics` and `training.precision` as torch's settings."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from launcher.plan import Plan
+
+AUTOCAST_TYPES: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def configure(plan: Plan) -> None:
+    """Set the process up for the plan. exact: the same bits each time, or an error from the kernel that cannot."""
+    torch.set_num_threads(plan.threads)
+    exact = plan.spec.training.numerics == "exact"
+    torch.use_deterministic_algorithms(exact)
+    torch.backends.cudnn.deterministic = exact
+    torch.backends.cudnn.benchmark = not exact
+    products = "ieee" if exact else "tf32"
+    torch.backends.cuda.matmul.fp32_precision = products
+    torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = products  # type: ignore[attr-defined]
+
+
+def autocast(plan: Plan) -> AbstractContextManager[object]:
+    """A context to compute the loss in; it may be entered many times."""
+    if plan.precision not in AUTOCAST_TYPES:
+        return nullcontext()
+    return torch.autocast(plan.device, dtype=AUTOCAST_TYPES[plan.precision])
+
+
+def scaler(plan: Plan) -> torch.amp.GradScaler | None:
+    """fp16 has few exponents: the loss is scaled up so that small gradients do not vanish."""
+    return torch.amp.GradScaler(plan.device) if plan.precision == "fp16" else None

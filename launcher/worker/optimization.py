@@ -1,0 +1,68 @@
+"""One optimizer's part of a step: backward, clipping, stepping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from launcher.plan import Plan
+from launcher.worker import numerics
+
+
+class Optimization:
+    """An optimizer with its gradient scaler, if any, and its clipping."""
+
+    def __init__(self, optimizer: Optimizer, plan: Plan) -> None:
+        self.optimizer = optimizer
+        self.scaler = numerics.scaler(plan)
+        self.clip_norm = plan.spec.training.clip_norm
+        self.parameters: list[Tensor] = [each for group in optimizer.param_groups for each in group["params"]]
+        self.alike = len({(each.device, each.dtype) for each in self.parameters}) == 1
+
+    def zero(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def backward(self, loss: Tensor) -> None:
+        if self.scaler is not None:
+            loss = self.scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self) -> None:
+        """Clip and step. fp16: where a gradient overflowed, the scaler skips the step and lowers the scale."""
+        if self.scaler is None:
+            self._clip()
+            self.optimizer.step()
+            return
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+        self._clip()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def state(self) -> dict[str, Any]:
+        scaler = self.scaler.state_dict() if self.scaler else None
+        return {"optimizer": self.optimizer.state_dict(), "scaler": scaler}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler is not None and state["scaler"] is not None:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _clip(self) -> None:
+        """The bits of `torch.nn.utils.clip_grad_norm_`, without its sorting of gradients by device and type."""
+        if self.clip_norm is None:
+            return
+        gradients = [each.grad for each in self.parameters if each.grad is not None]
+        if not self.alike or any(gradient.is_sparse for gradient in gradients):
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        elif gradients:
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            coefficient = torch.clamp(self.clip_norm / (norm + 1e-6), max=1.0)
+            torch._foreach_mul_(gradients, coefficient)

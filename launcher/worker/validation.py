@@ -1,0 +1,88 @@
+"""Measures the model on the validation samples, shared out among the ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from launcher.errors import JobFailed
+from launcher.task import Task
+from launcher.worker import numerics, samples, seeding
+from launcher.worker.batches import Stream, ValidationBatches, to_device
+from launcher.worker.context import Context
+from launcher.worker.models import Models
+
+
+class Validation:
+    """Make it before any thread exists: its loader processes are forked here."""
+
+    def __init__(self, task: Task, models: Models, context: Context) -> None:
+        self.metrics: Any = task.metrics
+        self.models = models
+        self.context = context
+        self.autocast = numerics.autocast(context.plan)
+        if task.validation is None or samples.count(task.validation, "validation") == 0:
+            raise JobFailed("the task's validation has no samples")
+        self.batches = ValidationBatches(task.validation, context.plan, context.rank, task.collate)
+        self.stream = Stream(self.batches, range(len(self.batches)), context.plan, pin_memory=False)
+
+    def run(self, step: int) -> dict[str, float]:
+        """The mean of each metric over all samples.
+
+        Each rank takes every world-size-th sample; its values are added in 64 bits, and the ranks' sums in the order of
+        the ranks.
+        """
+        self.models.share_buffers()
+        with self.models.evaluating(), torch.no_grad():
+            sums = self._sums(step)
+        mine = ({name: float(total) for name, total in sums.items()}, len(self.batches.numbers))
+        reports: list[Any] = [mine]
+        if self.context.world_size > 1:
+            reports = [None] * self.context.world_size
+            dist.all_gather_object(reports, mine)
+        total = sum(count for _, count in reports)
+        return {name: sum(part.get(name, 0.0) for part, _ in reports) / total for name in reports[0][0]}
+
+    def _sums(self, step: int) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = {}
+        context = self.context
+        for number, batch in enumerate(self.stream):
+            moved = to_device(batch, context.device)
+            seeding.seed_all(seeding.mix(context.seed, seeding.VALIDATION, step, number, context.rank), context.device)
+            with self.autocast:
+                values = self.metrics(self.models.to_validate, moved)
+            _check(values, self.batches.samples(number))
+            for name, each in values.items():
+                total = each.sum(dtype=torch.float64)
+                sums[name] = sums[name] + total if name in sums else total
+        return sums
+
+
+def make(task: Task, models: Models, context: Context) -> Validation | None:
+    """None where the task does not validate."""
+    if (task.validation is None) != (task.metrics is None):
+        raise JobFailed(
+            f"the task has {'metrics' if task.validation is None else 'validation samples'} and no "
+            f"{'validation samples' if task.validation is None else 'metrics'}",
+            hint="give `validation` and `metrics`, or neither",
+        )
+    return None if task.validation is None else Validation(task, models, context)
+
+
+def _check(values: object, samples: int) -> None:
+    if not isinstance(values, Mapping):
+        raise JobFailed(
+            f"metrics(model, batch) returned {type(values).__name__}",
+            hint='return a value for each sample by name: {"accuracy": output.argmax(1) == label}',
+        )
+    for name, each in values.items():
+        if not isinstance(each, Tensor) or tuple(each.shape) != (samples,):
+            got = f"shape {tuple(each.shape)}" if isinstance(each, Tensor) else type(each).__name__
+            raise JobFailed(
+                f"metric {name} gave {got} for a batch of {samples} samples",
+                hint="a metric gives one value a sample: shape [batch]",
+            )
