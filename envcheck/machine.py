@@ -66,6 +66,8 @@ class Machine:
     root: Path = Path("/")
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     run: Runner = run_command
+    search_path: Sequence[str] = field(default_factory=lambda: tuple(sys.path))
+    """Where this machine's Python looks for packages."""
 
     def path(self, absolute: str) -> Path:
         """Where `/proc/...` lies under this machine's root."""

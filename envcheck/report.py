@@ -19,6 +19,7 @@ FIT, UNFIT = 0, 3
 MARKS = {Status.FAIL: "FAIL", Status.WARN: "WARN", Status.UNKNOWN: "????", Status.PASS: "ok"}
 COLOURS = {Status.FAIL: "31", Status.WARN: "33", Status.UNKNOWN: "36", Status.PASS: "32"}
 WORST_FIRST = list(Status)
+NOTHING = "nothing to judge"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ def _headline(facts: Facts) -> str:
 
 def _family(family: str, results: list[Result], colour: bool, verbose: bool) -> Iterator[str]:
     passed = sum(result.status is Status.PASS for result in results)
-    yield _painted(f"{family} ({passed} of {len(results)} pass)", "1", colour)
+    idle = sum(result.saw.endswith(NOTHING) for result in results)
+    told = f"{passed} of {len(results)} pass" + (f", {idle} of them with {NOTHING}" if idle else "")
+    yield _painted(f"{family} ({told})", "1", colour)
     for result in sorted(results, key=lambda one: (WORST_FIRST.index(one.status), one.id)):
         if result.status is Status.PASS and not verbose:
             continue

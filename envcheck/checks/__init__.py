@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from envcheck.check import Check
 
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "driver": ("driver",),
-    "libraries": ("libraries",),
+    "driver": ("driver", "driver_visibility"),
+    "gpu": ("gpu", "gpu_links"),
+    "libraries": ("libraries", "libraries_loaded", "libraries_system"),
     "determinism": ("determinism",),
+    "job": ("job",),
 }
 
 

@@ -28,6 +28,12 @@ SOURCES = {
     "environment": Source("envcheck.collect.environment", 2),
     "driver": Source("envcheck.collect.driver", 3),
     "gpus": Source("envcheck.collect.gpus", 15),
+    "pci": Source("envcheck.collect.pci", 3),
+    "kernel_log": Source("envcheck.collect.kernel_log", 5),
+    "engine": Source("envcheck.collect.engine", 3),
+    "packages": Source("envcheck.collect.packages", 10),
+    "libraries": Source("envcheck.collect.libraries", 5),
+    "job": Source("envcheck.collect.job", 3),
     "torch": Source("envcheck.collect.torch", 180, tier="torch"),
 }
 

@@ -37,6 +37,9 @@ def collect(machine: Machine) -> Driver:
         device_nodes=tuple(name for name in machine.names("/dev") if name.startswith("nvidia")),
         pci_gpus=None if classes is None else sum(one.startswith(DISPLAY_CLASSES) for one in classes),
         nvswitches=sum(one.startswith(BRIDGE_CLASS) for one in classes or ()),
+        fabric_manager=_fabric_manager(machine)
+        if classes and any(c.startswith(BRIDGE_CLASS) for c in classes)
+        else None,
         modules=_modules(machine.read_or_none("/proc/modules") or ""),
         compat_library=_compat_library(machine),
     )
@@ -49,6 +52,14 @@ def _pci_classes(machine: Machine) -> list[str] | None:
         return None
     ours = [name for name in machine.names(folder) if machine.read_or_none(f"{folder}/{name}/vendor") == NVIDIA]
     return [machine.read_or_none(f"{folder}/{name}/class") or "" for name in ours]
+
+
+def _fabric_manager(machine: Machine) -> str | None:
+    try:
+        said = machine.run(["nv-fabricmanager", "--version"], 2).stdout
+    except Absent:
+        return None
+    return _first(re.search(r"(\d+\.\d+(?:\.\d+)?)", said))
 
 
 def _user_library(machine: Machine) -> str | None:

@@ -1,7 +1,8 @@
 """The table of sections that facts may hold: name, the record it is, and the tier whose collection fills it."""
 
-from envcheck.sections.gpus import Driver, Gpus
+from envcheck.sections.gpus import Driver, Engine, Gpus, KernelLog, Pci
 from envcheck.sections.host import Environment, Host, Python
+from envcheck.sections.libraries import Expectation, Job, Libraries, Packages
 from envcheck.sections.need import Need
 from envcheck.sections.torch import Torch
 
@@ -12,8 +13,15 @@ SECTIONS = {
     "environment": Environment,
     "driver": Driver,
     "gpus": Gpus,
+    "pci": Pci,
+    "kernel_log": KernelLog,
+    "engine": Engine,
+    "packages": Packages,
+    "libraries": Libraries,
+    "job": Job,
+    "expectation": Expectation,
     "torch": Torch,
 }
 
-TIERS = {"torch": "torch", "collective": "collective", "cluster": "cluster"}
+TIERS = {"torch": "torch", "expectation": "expectation", "collective": "collective", "cluster": "cluster"}
 """The tier a section belongs to where that is not `static`."""

@@ -20,6 +20,8 @@ class Driver:
     nvswitches: int = 0
     modules: tuple[str, ...] = ()
     """Loaded kernel modules whose name begins with `nvidia`, and `nv_peer_mem`."""
+    fabric_manager: Optional[str] = None
+    """Version of the installed fabric manager."""
     compat_library: Optional[str] = None
     """A forward-compatibility libcuda that comes before the driver's own."""
 
@@ -70,3 +72,49 @@ class Gpus:
     devices: tuple[Gpu, ...] = ()
     error: Optional[str] = None
     """What the driver said instead of an answer."""
+
+
+@dataclass(frozen=True)
+class PciGpu:
+    """The link of one GPU as /sys shows it."""
+
+    bus: str
+    width: Optional[int] = None
+    max_width: Optional[int] = None
+    speed: Optional[float] = None
+    """GT/s now; an idle GPU may slow down by itself."""
+    max_speed: Optional[float] = None
+    numa_node: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Pci:
+    """The bus between the GPUs."""
+
+    gpus: tuple[PciGpu, ...] = ()
+    acs_bridges: Optional[tuple[str, ...]] = None
+    """Bridges that redirect peer-to-peer traffic through the CPU; None where their registers cannot be read."""
+    iommu: bool = False
+    """An IOMMU translates the devices' addresses (and is not merely passing them through)."""
+    virtual: bool = False
+    """This is a guest of a hypervisor."""
+    infiniband: bool = False
+
+
+@dataclass(frozen=True)
+class KernelLog:
+    """The lines of the kernel's log that concern GPUs; nothing else of it is kept."""
+
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Docker's and CDI's configuration on a host that starts GPU containers."""
+
+    docker: bool = False
+    nvidia_runtime: Optional[bool] = None
+    """None where docker has no configuration to read."""
+    cdi_specs: tuple[str, ...] = ()
+    cdi_missing: tuple[str, ...] = ()
+    """Device nodes a CDI specification names that do not exist."""

@@ -27,7 +27,13 @@ class Bench:
         self.environ: dict[str, str] = {}
         self.answers: dict[str, Completed] = {}
         self.need = Need()
+        self.given: dict[str, Any] = {}
+        """Whole sections that are told and not collected."""
+        self.earlier: list[str] = []
+        """Folders Python searches before site-packages."""
         self.changes: dict[str, dict[str, Any]] = {}
+        self.site = root / "site-packages"
+        self.site.mkdir(parents=True, exist_ok=True)
         self.file("/proc/sys/kernel/hostname", "paper")
         self.file("/proc/sys/kernel/osrelease", "6.8.0-31-generic")
         self.folder("/dev")
@@ -48,6 +54,12 @@ class Bench:
         """What a command says; `command` is its first words, e.g. `nvidia-smi` or `cc --version`."""
         self.answers[command] = Completed(returncode, stdout, stderr)
 
+    def distribution(self, name: str, version: str, metadata: str = "", record: str = "") -> None:
+        """Install a distribution that is nothing but its metadata."""
+        folder = f"/site-packages/{name.replace('-', '_')}-{version}.dist-info"
+        self.file(f"{folder}/METADATA", f"Name: {name}\nVersion: {version}\n{metadata}")
+        self.file(f"{folder}/RECORD", record)
+
     def wants(self, **needs: Any) -> None:
         self.need = dataclasses.replace(self.need, **needs)
 
@@ -56,12 +68,17 @@ class Bench:
         self.changes.setdefault(section, {}).update(fields)
 
     def facts(self, sections: Iterable[str]) -> Facts:
-        machine = Machine(self.need, root=self.root, environ=self.environ, run=self._run)
+        machine = Machine(self.need, root=self.root, environ=self.environ, run=self._run, search_path=self.path())
         seen = collect(machine, ("static",), only=set(sections))
+        for name, section in self.given.items():
+            seen = seen.with_section(name, section)
         for name, fields in self.changes.items():
             section = seen.get(name) or facts.SECTIONS[name]()
             seen = seen.with_section(name, dataclasses.replace(section, **fields))
         return seen
+
+    def path(self) -> tuple[str, ...]:
+        return (*self.earlier, str(self.site))
 
     def _run(self, argv: Sequence[str], seconds: float) -> Completed:
         line = " ".join(argv)

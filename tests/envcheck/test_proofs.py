@@ -8,6 +8,7 @@ import pytest
 
 from envcheck.check import REGISTRY, Result, Status, judge
 from envcheck.facts import Facts
+from envcheck.report import NOTHING
 from tests.envcheck.bench import Bench
 from tests.envcheck.proof import Proof
 from tests.envcheck.proofs import PROOFS
@@ -31,6 +32,7 @@ def test_the_planted_fault_is_caught(proof: Proof, tmp_path: Path) -> None:
 def test_the_healthy_twin_passes(proof: Proof, tmp_path: Path) -> None:
     result = verdict(proof, proof.healthy(Bench(tmp_path)))
     assert (result.status, proof.saw in result.saw) == (Status.PASS, False), result
+    assert not result.saw.endswith(NOTHING), "the twin must be judged, not passed over"
 
 
 @pytest.mark.parametrize("identity", sorted(REGISTRY))
