@@ -73,6 +73,14 @@ def resume(plan: Plan, environment: Mapping[str, str] | None = None) -> list[Any
     )
 
 
+def ended(endings: list[Any]) -> list[Any]:
+    """The outcomes, if every rank has one."""
+    from launcher.worker.context import Outcome
+
+    assert all(isinstance(each, Outcome) for each in endings), endings
+    return endings
+
+
 def result(run_dir: Path) -> dict[str, bytes]:
     """Every byte that must not depend on how the run was disturbed."""
     newest = checkpoints.folder(run_dir) / checkpoints.names(checkpoints.folder(run_dir))[0]

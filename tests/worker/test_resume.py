@@ -31,10 +31,10 @@ def job(case: str, **more: Any) -> Any:
 def test_a_killed_run_goes_on_to_the_same_bits(case: str, tmp_path: Path) -> None:
     undisturbed = ranks.plan_of(job(case), tmp_path / "undisturbed")
     killed = ranks.plan_of(job(case), tmp_path / "killed")
-    first = ranks.train(undisturbed)
+    first = ranks.ended(ranks.train(undisturbed))
     microbatches = job(case).training.accumulate
     assert ranks.train(killed, {"DISTURB": f"*:{6 * microbatches}:SIGKILL"}) == [-9] * killed.world_size
-    second = ranks.resume(killed)
+    second = ranks.ended(ranks.resume(killed))
     assert second[0].weights_sha256 == first[0].weights_sha256
     assert ranks.result(tmp_path / "killed") == ranks.result(tmp_path / "undisturbed")
 
@@ -44,9 +44,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(case: str, tmp_path: Path) -> Non
 def test_a_stopped_run_goes_on_to_the_same_bits(case: str, step: int, tmp_path: Path) -> None:
     undisturbed = ranks.plan_of(job(case), tmp_path / "undisturbed")
     stopped = ranks.plan_of(job(case), tmp_path / "stopped")
-    ranks.train(undisturbed)
+    ranks.ended(ranks.train(undisturbed))
     microbatches = job(case).training.accumulate
-    endings = ranks.train(stopped, {"DISTURB": f"0:{step * microbatches}:SIGTERM"})
+    endings = ranks.ended(ranks.train(stopped, {"DISTURB": f"0:{step * microbatches}:SIGTERM"}))
     assert {(each.stopped, each.step) for each in endings} in [{(True, each)} for each in (step, step + 1, step + 2)]
-    assert [each.stopped for each in ranks.resume(stopped)] == [False] * stopped.world_size
+    assert [each.stopped for each in ranks.ended(ranks.resume(stopped))] == [False] * stopped.world_size
     assert ranks.result(tmp_path / "stopped") == ranks.result(tmp_path / "undisturbed")
