@@ -80,15 +80,16 @@ class Models:
 def _wrap(module: nn.Module, context: Context) -> nn.Module:
     if not any(parameter.requires_grad for parameter in module.parameters()):
         return module
-    return DistributedDataParallel(
+    wrapped = DistributedDataParallel(
         module,
         device_ids=[context.device.index] if context.device.type == "cuda" else None,
-        broadcast_buffers=False,  # `share_buffers` does it, once a step: a second forward pass must not change them
         gradient_as_bucket_view=True,
         # Without this DDP rearranges its buckets after the first step of a process. From three ranks on the order of a
         # sum follows from a gradient's place in its bucket, so a resumed run would differ from one never stopped.
         find_unused_parameters=context.world_size > 2 and context.plan.spec.training.numerics == "exact",
     )
+    wrapped.broadcast_buffers = False  # `share_buffers` does it once a step: a second forward pass must not change them
+    return wrapped
 
 
 def _broadcast(tensors: Iterable[Tensor]) -> None:
