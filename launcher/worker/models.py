@@ -80,16 +80,26 @@ class Models:
 def _wrap(module: nn.Module, context: Context) -> nn.Module:
     if not any(parameter.requires_grad for parameter in module.parameters()):
         return module
-    wrapped = DistributedDataParallel(
-        module,
-        device_ids=[context.device.index] if context.device.type == "cuda" else None,
-        gradient_as_bucket_view=True,
-        # Without this DDP rearranges its buckets after the first step of a process. From three ranks on the order of a
-        # sum follows from a gradient's place in its bucket, so a resumed run would differ from one never stopped.
-        find_unused_parameters=context.world_size > 2 and context.plan.spec.training.numerics == "exact",
-    )
+    devices = [context.device.index] if context.device.type == "cuda" else None
+    wrapped = _FixedBuckets(module, device_ids=devices, gradient_as_bucket_view=True)
     wrapped.broadcast_buffers = False  # `share_buffers` does it once a step: a second forward pass must not change them
+    wrapped.reducer._push_all_rebuilt_params()
+    wrapped.reducer._rebuild_buckets()
     return wrapped
+
+
+class _FixedBuckets(DistributedDataParallel):
+    """Gradients keep their place in the buckets from the first step on.
+
+    DDP arranges its buckets anew after the first step of a process. From three ranks on the order in which a sum is
+    made follows from the gradient's place, so a resumed run would differ from one that was never stopped. So the new
+    arrangement is made before the first step, and in the order in which gradients come: from the last layer to the
+    first. (`find_unused_parameters=True` would keep the first arrangement, at 1 ms a step of a small model.)
+    """
+
+    def _build_params_for_reducer(self) -> tuple[list[nn.Parameter], list[bool]]:
+        parameters, sparse = super()._build_params_for_reducer()  # type: ignore[no-untyped-call]
+        return parameters[::-1], sparse[::-1]
 
 
 def _broadcast(tensors: Iterable[Tensor]) -> None:
