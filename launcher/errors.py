@@ -10,6 +10,8 @@ class LauncherError(Exception):
     """An expected failure: a sentence that says what and where, and a hint that says what to type."""
 
     exit_code: ClassVar[int] = 1
+    kind: ClassVar[str] = "user"
+    """What sort of cause it is, in a run's record."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -23,16 +25,28 @@ class JobFailed(LauncherError):
     exit_code = 1
 
 
+class NotFinite(JobFailed):
+    """A loss or a weight stopped being a number."""
+
+    kind = "numerics"
+
+    def __init__(self, message: str, hint: str | None = None, *, rank: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.rank = rank
+
+
 class RequestError(LauncherError):
     """The request itself is wrong: a job file, an option, a run that does not exist."""
 
     exit_code = 2
+    kind = "request"
 
 
 class EnvironmentUnfit(LauncherError):
     """The machine cannot run what was asked for; the job was not started."""
 
     exit_code = 3
+    kind = "environment"
 
 
 class Interrupted(LauncherError):

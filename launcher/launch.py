@@ -53,7 +53,7 @@ def run(
 
 def resume(run_dir: Path, *, detach: bool, listener: Listener) -> RunRecord:
     """Go on with a run from its newest verified checkpoint, or start one that waits."""
-    return _go_on(RunFolder(run_dir), detach=detach, listener=listener)
+    return _go_on(RunFolder(run_dir.resolve()), detach=detach, listener=listener)
 
 
 def describe(job_path: Path, overrides: Sequence[str], *, runs_dir: Path) -> dict[str, Any]:

@@ -146,6 +146,9 @@ class JobSpec(_Section):
     """End the training when a metric gets no better; without this section it runs its whole length."""
     retry: Retry = field(default_factory=Retry)
     """What to do after a failure."""
+    preflight: Literal["off", "warn", "fail", "strict"] = "fail"
+    """What envcheck may find on a node before training begins there: fail refuses on a FAIL, strict also on a WARN or
+    UNKNOWN, warn only records, off does not look."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables of the workers."""
     backend: BackendName = "local"

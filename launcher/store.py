@@ -267,7 +267,6 @@ def _unfinished(folder: RunFolder, base: dict[str, Any]) -> RunRecord:
         "kind": "launcher",
         "message": "the launcher that watched this run ended without a verdict (killed, or the machine went down)",
         "host": last.get("host"),
-        "hint": f"launcher resume {folder.path.name}",
     }
     return RunRecord(**base, state="FAILED", root_cause=cause, exit_code=1, **seen)
 

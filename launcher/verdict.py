@@ -14,7 +14,17 @@ NodeOutcome = Mapping[str, Any]
 
 # The smaller the rank of a kind, the likelier it is the cause and not a consequence. A rank whose peer vanished raises
 # (victim) or is aborted by NCCL's watchdog (SIGABRT).
-KIND_ORDER = {"killed": 0, "node": 1, "request": 2, "storage": 2, "numerics": 2, "user": 2, "exit": 3, "aborted": 4}
+KIND_ORDER = {
+    "environment": 0,
+    "killed": 0,
+    "node": 1,
+    "request": 2,
+    "storage": 2,
+    "numerics": 2,
+    "user": 2,
+    "exit": 3,
+    "aborted": 4,
+}
 LAST = 9
 
 
@@ -61,8 +71,10 @@ def _causes(
         place = {"node": node_rank, "host": node.get("host")}
         for rank, outcome in node.get("ranks", {}).items():
             if outcome["state"] == "failed":
-                error = outcome["error"]
-                yield {**place, **error, "rank": int(rank), "time_ns": outcome["time_ns"], "step": outcome["step"]}
+                about = {"rank": int(rank), **outcome["error"]}
+                node_of_rank = about["rank"] // plan.procs_per_node
+                place = {"node": node_of_rank, "host": nodes.get(node_of_rank, {}).get("host")}
+                yield {**place, **about, "time_ns": outcome["time_ns"], "step": outcome["step"]}
         for failure in node.get("failures", []):
             if failure["rank"] not in ranks:
                 yield {**place, **_without_word(failure, node)}
@@ -90,6 +102,15 @@ def _without_word(failure: Mapping[str, Any], node: NodeOutcome) -> dict[str, An
 
 def _of_node(node: NodeOutcome) -> dict[str, Any]:
     """The node itself as the cause: it died, or it never got as far as its ranks."""
+    for result in node.get("unfit", []):
+        return {
+            "kind": "environment",
+            "message": f"the node is unfit: {result['id']} {result['title']}: {result['saw']}",
+            "hint": result["remedy"],
+            "unfit": node["unfit"],
+            "exit_code": 3,
+            "time_ns": 0,
+        }
     died = node.get("died")
     if died is not None:
         return {"kind": "node", "message": f"the node program {died}", "time_ns": node["time_ns"]}

@@ -73,6 +73,13 @@ def test_a_node_program_that_died_is_named_before_its_victims(plan: Plan) -> Non
     assert cause is not None and cause["node"] == 1 and "node program was killed by SIGKILL" in cause["message"]
 
 
+def test_where_every_rank_stops_for_one_of_them_that_one_is_named(plan: Plan) -> None:
+    error = {"kind": "numerics", "message": "not finite on rank 1", "rank": 1}
+    nodes = {0: node(0, rank("failed", error=error)), 1: node(1, rank("failed", at=9, error=error))}
+    cause = judge(plan, nodes, stop_asked=False).root_cause
+    assert cause is not None and (cause["rank"], cause["node"], cause["host"]) == (1, 1, "host-1")
+
+
 def test_a_stop_that_was_asked_for_is_no_failure(plan: Plan) -> None:
     verdict = judge(plan, {0: node(0, rank("stopped")), 1: node(1, rank("stopped"))}, stop_asked=True)
     assert (verdict.state, verdict.exit_code, verdict.step) == ("STOPPED", 130, 5)

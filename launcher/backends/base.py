@@ -29,6 +29,7 @@ class Submission:
 Render = Callable[[Plan], Submission]
 
 
-def request(plan: Plan, node_rank: int, *, bind: str) -> dict[str, Any]:
-    """The node program's request; `bind` is the address on which node 0 opens the rendezvous."""
-    return {"plan": plan.to_json(), "node_rank": node_rank, "bind": bind, "lease": LEASE_SECONDS}
+def request(plan: Plan, node_rank: int, *, bind: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """The node program's request: `bind` is the address on which node 0 opens the rendezvous, `env` what only this node
+    sets."""
+    return {"plan": plan.to_json(), "node_rank": node_rank, "bind": bind, "env": dict(env), "lease": LEASE_SECONDS}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.errors import JobFailed
+from launcher.errors import NotFinite
 from launcher.worker.batches import TrainingBatches
 from launcher.worker.context import Context
 from launcher.worker.events import finite
@@ -106,7 +106,7 @@ class Loop:
         step, epoch = self.state.step, self.timetable.epoch(self.state.step)
         self._checked_means()
         if not self.models.all_finite():
-            raise JobFailed(
+            raise NotFinite(
                 f"weights are not finite after step {step}; no checkpoint was made of them",
                 hint="a lower learning rate or training.clip_norm often helps",
             )
@@ -117,7 +117,7 @@ class Loop:
         )
 
     def _checked_means(self) -> dict[str, float]:
-        """The newest step's scalars, averaged over the ranks. Raises JobFailed if any loss was not finite."""
+        """The newest step's scalars, averaged over the ranks. Raises NotFinite if any loss was not finite."""
         means, bad = self.losses.together(self.state.step)
         if bad is None:
             return means
@@ -128,8 +128,9 @@ class Loop:
             for number in self.batches.samples(step, microstep, rank)
         ]
         more = f" and {len(numbers) - SHOWN_SAMPLES} more" if len(numbers) > SHOWN_SAMPLES else ""
-        raise JobFailed(
+        raise NotFinite(
             f"the loss was not finite at step {step} (epoch {self.timetable.epoch(step)}) on rank {rank},"
             f" samples {', '.join(map(str, numbers[:SHOWN_SAMPLES]))}{more}",
             hint="look at these samples of the training data; a lower learning rate or training.clip_norm often helps",
+            rank=rank,
         )

@@ -55,6 +55,7 @@ JOB_FILE = {
     "early_stop.mode": "min | max",
     "early_stop.patience": "1..",
     "retry.max": "0..100",
+    "preflight": "off | warn | fail | strict",
     "env": "keys",
     "backend": "local | ssh | slurm | docker | kubernetes",
     "local.threads": "auto | 1..",

@@ -1,0 +1,161 @@
+"""torch's elastic agent, as `torchrun` has it, in a process that imports torch once and forks this node's ranks.
+
+Three things differ from the `torchrun` command, each for a measured reason: ranks are forked instead of started, which
+saves each of them the import; the rendezvous store uses a socket that is already bound, so that no port can be lost
+and a local run listens on loopback only; and a failed rank is never restarted in place: the launcher makes a new
+attempt.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import select
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, though not in __all__
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.elastic.rendezvous import RendezvousInfo, RendezvousParameters, rendezvous_handler_registry
+from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from envcheck import probe
+from launcher.plan import Plan
+from launcher.worker import rank
+
+RENDEZVOUS_TIMEOUT = 300
+"""Seconds to wait for the other nodes' agents."""
+SHUTDOWN_TIMEOUT = 5
+"""Seconds a rank gets between SIGTERM and SIGKILL after another rank of the node has failed."""
+
+
+PROBE_TIMEOUT = 120
+"""Seconds the look at torch and the GPUs may take; after that nothing is known of them."""
+
+
+def main() -> int:
+    """Read the node program's request from standard input, run the ranks, say on standard output what failed."""
+    # SIGTERM means "save and stop" to a rank and is never for the agent; a rank takes it from the moment it is ready.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    probed = _start_probe() if "--probe" in sys.argv else None
+    import torch._dynamo  # noqa: F401  the first optimizer step imports it in every rank; here once for all of them
+
+    if probed is not None:
+        _say({"probe": _answer(*probed)})
+    request = json.loads(sys.stdin.readline() or "null")
+    if request is None or request["parent"] != os.getppid():
+        return 1
+    plan = Plan.from_json(request["plan"])
+    signal.signal(signal.SIGUSR1, _pass_stop_on)
+    try:
+        elastic_launch(_config(plan, request), rank.main)(plan, request["node_rank"], os.getpid())
+    except ChildFailedError as error:
+        failures = [_failure(global_rank, failure) for global_rank, failure in error.failures.items()]
+        _say({"failures": failures})
+        return 1
+    return 0
+
+
+def _start_probe() -> tuple[int, int]:
+    """Look at torch and the GPUs in a fork: it may use a GPU, which a process that forks ranks must not."""
+    answer, answer_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(answer_end, json.dumps(dataclasses.asdict(probe.collect())).encode())
+        finally:
+            os._exit(0)
+    os.close(answer_end)
+    return child, answer
+
+
+def _answer(child: int, answer: int) -> Any:
+    """What the probe found, as the `torch` section of the facts; a failure of its own becomes one of torch's."""
+    text = b""
+    while select.select([answer], [], [], PROBE_TIMEOUT)[0] and (part := os.read(answer, 1 << 16)):
+        text += part
+    os.close(answer)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"failure": f"the probe gave no answer (status {status})"}
+
+
+def _say(message: Mapping[str, Any]) -> None:
+    """One line to the node program."""
+    print(json.dumps(message), flush=True)
+
+
+def _config(plan: Plan, request: Mapping[str, Any]) -> LaunchConfig:
+    host, port = request["rendezvous"]
+    rendezvous_handler_registry.register("bound", _BoundRendezvous.create)
+    return LaunchConfig(
+        min_nodes=plan.nodes,
+        max_nodes=plan.nodes,
+        nproc_per_node=plan.procs_per_node,
+        run_id=f"{plan.run_id}.{plan.attempt}",
+        rdzv_backend="bound",
+        rdzv_endpoint=f"{host}:{port}",
+        rdzv_configs={
+            "rank": request["node_rank"],
+            "listen_fd": request["listen_fd"],
+            "timeout": RENDEZVOUS_TIMEOUT,
+        },
+        max_restarts=0,
+        start_method="fork",
+        local_addr=host,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        signals_to_handle="SIGQUIT",
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+    )
+
+
+class _BoundRendezvous(StaticTCPRendezvous):
+    """torch's static rendezvous (node ranks as planned) over a store whose socket is already bound."""
+
+    def __init__(self, host: str, port: int, listen_fd: int | None, parameters: RendezvousParameters) -> None:
+        node_rank = int(parameters.config["rank"])
+        super().__init__(host, port, node_rank, parameters.max_nodes, parameters.run_id, RENDEZVOUS_TIMEOUT)
+        self._listen_fd = listen_fd
+
+    @classmethod
+    def create(cls, parameters: RendezvousParameters) -> _BoundRendezvous:
+        host, _, port = parameters.endpoint.rpartition(":")
+        return cls(host, int(port), parameters.config["listen_fd"], parameters)
+
+    def get_backend(self) -> str:
+        return "bound"
+
+    def next_rendezvous(self) -> RendezvousInfo:
+        self._store = TCPStore(
+            self.master_addr,
+            self.master_port,
+            self.world_size,
+            self.rank == 0,
+            self.timeout,
+            master_listen_fd=self._listen_fd,
+        )
+        return super().next_rendezvous()
+
+
+def _pass_stop_on(_number: int, _frame: object) -> None:
+    for child in multiprocessing.active_children():
+        if child.pid is not None:
+            os.kill(child.pid, signal.SIGTERM)
+
+
+def _failure(global_rank: int, failure: ProcessFailure) -> dict[str, Any]:
+    return {
+        "rank": global_rank,
+        "exit_code": failure.exitcode,
+        "signal": -failure.exitcode if failure.exitcode < 0 else None,
+        "time_ns": int(failure.timestamp) * 10**9,
+    }

@@ -1,0 +1,149 @@
+"""One rank: from a fork of the agent to an outcome on disk. Whatever the user's code does, the outcome says it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from launcher.errors import LauncherError, NotFinite
+from launcher.plan import Plan
+from launcher.processes import die_with_parent
+from launcher.store import RunFolder, write_whole
+from launcher.worker.context import Context, Outcome
+from launcher.worker.tasks import native
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+
+# Said by gloo, NCCL or the store to a rank whose peer has vanished: the peer is the cause, this rank is its victim.
+LOST_PEER = re.compile(
+    r"connection (was )?(closed|reset|refused)|broken pipe|socket timeout|timed out waiting|remote peer|NCCL .*error"
+    r"|failed to (recv|send)|store|DistNetworkError",
+    re.IGNORECASE,
+)
+
+# A finished rank's objects live until the process exits: a DDP reducer that is freed while the interpreter shuts down
+# can wait for ever for a communication thread that waits for the interpreter.
+_KEPT: list[Any] = []
+
+
+def main(plan: Plan, node_rank: int, agent: int) -> None:
+    """Run this rank's part of the job. Returns when it is done or was stopped; ends the process when it failed."""
+    die_with_parent(agent)
+    local_rank, rank = int(os.environ["LOCAL_RANK"]), int(os.environ["RANK"])
+    folder = RunFolder(Path(plan.run_dir))
+    _redirect_output(folder.rank_log(plan.attempt, rank))
+    context: Context | None = None
+    try:
+        context = Context.create(plan, rank=rank, local_rank=local_rank, node_rank=node_rank)
+        _KEPT.append(context)
+        context.stop.install()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        context.events.emit("ready", rank=rank, pid=os.getpid())
+        with _process_group(context):
+            outcome = native.run(context)
+        _write(folder, plan, rank, _ended(outcome))
+    except BaseException as error:  # also SystemExit: a target that calls exit() has not trained
+        traceback.print_exc()
+        _write(folder, plan, rank, {**_failed(error), **_progress(context)})
+        _flush()
+        os._exit(1)
+    _flush()
+
+
+class _process_group:  # noqa: N801  (reads as a verb: with _process_group(...))
+    """The default process group, where there is more than one rank; taken down only after success."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        if self._context.world_size > 1:
+            device = self._context.device
+            dist.init_process_group(
+                "nccl" if device.type == "cuda" else "gloo",
+                timeout=COLLECTIVE_TIMEOUT,
+                device_id=device if device.type == "cuda" else None,
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and dist.is_initialized():
+            dist.barrier()
+            dist.destroy_process_group()
+
+
+def _redirect_output(path: Path) -> None:
+    """Everything the rank prints, from Python or C, goes to its log."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.close(descriptor)
+
+
+def _ended(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "state": "stopped" if outcome.stopped else "done",
+        "step": outcome.step,
+        "epoch": outcome.epoch,
+        "metrics": dict(outcome.metrics),
+        "checkpoint": outcome.checkpoint,
+        "weights_sha256": outcome.weights_sha256,
+    }
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": str(error) or type(error).__name__,
+        "traceback": "".join(traceback.format_exception(error)),
+        "kind": _kind(error),
+    }
+    if isinstance(error, LauncherError):
+        about |= {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        if isinstance(error, NotFinite) and error.rank is not None:  # every rank stops; one of them is the cause
+            about["rank"] = error.rank
+    elif isinstance(error, SystemExit):
+        about["message"] = f"the target called sys.exit({error.code!r}) before training was done"
+    elif isinstance(error, torch.OutOfMemoryError):
+        about["hint"] = "a smaller training.batch_size, or the same with more training.accumulate"
+    return {"state": "failed", "error": about}
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, LauncherError):
+        return error.kind
+    if isinstance(error, SystemExit):
+        return "exit"
+    lost = isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and LOST_PEER.search(str(error)))
+    return "victim" if lost else "user"
+
+
+def _progress(context: Context | None) -> dict[str, Any]:
+    return {"step": context.step if context else 0, "epoch": context.epoch if context else 0}
+
+
+def _write(folder: RunFolder, plan: Plan, rank: int, outcome: dict[str, Any]) -> None:
+    about = {"rank": rank, "host": socket.gethostname(), "pid": os.getpid(), "time_ns": time.time_ns()}
+    # A full disk must not hide the error that is being reported; without the file the agent's word stands.
+    with contextlib.suppress(OSError):
+        write_whole(folder.rank_outcome(plan.attempt, rank), json.dumps({**about, **outcome}))
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
