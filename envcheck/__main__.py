@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
-from envcheck import checks, facts, report
-from envcheck.check import judge
+from envcheck import checks, expectation, facts, report
+from envcheck.check import Status, judge
 from envcheck.collect import collect
 from envcheck.machine import Machine
 from envcheck.preflight import applicable
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words and words[0] in COMMANDS:
             return COMMANDS[words[0]](words[1:])
         return _check(_parser().parse_args(words))
-    except (checks.UnknownSelection, facts.FactsError) as error:
+    except (checks.UnknownSelection, facts.FactsError, expectation.NoSuchVariant) as error:
         print(f"envcheck: {error}", file=sys.stderr)
         return WRONG_REQUEST
     except SystemExit as stop:  # argparse has printed
@@ -45,6 +45,8 @@ def _check(options: argparse.Namespace) -> int:
     if options.explain:
         return _print_reason(checks.select([options.explain]))
     seen = facts.load(options.facts) if options.facts else collect(Machine(_need(options)), _tiers(options))
+    if options.expect:
+        seen = facts.expecting(seen, expectation.read(options.expect))
     if options.save:
         _save(seen, options.save)
         if str(options.save) == "-":
@@ -70,7 +72,27 @@ def _diff(words: Sequence[str]) -> int:
     return report.UNFIT if found else report.FIT
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"diff": _diff}
+def _can_run(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="envcheck can-run", description="Say offline whether an image runs under a driver and on a GPU."
+    )
+    parser.add_argument("variant", metavar="images/VARIANT")
+    parser.add_argument("--driver", help="the host's driver, as nvidia-smi prints it: 580.95.05")
+    parser.add_argument("--gpu", help="a product name (RTX 5090) or a compute capability (12.0)")
+    parser.add_argument("--machine", help="x86_64 or aarch64")
+    options = parser.parse_args(words)
+    wanted = expectation.read(options.variant)
+    found = expectation.can_run(wanted, options.driver, options.gpu, options.machine)
+    for status, saw in found:
+        print(f"{report.MARKS[status]:>6}  {saw}")
+    statuses = {status for status, _ in found}
+    verdict = {Status.FAIL: "does not run", Status.UNKNOWN: "may run", Status.WARN: "runs with limits"}
+    worst = next((status for status in verdict if status in statuses), None)
+    print(f"{options.variant} {verdict[worst] if worst else 'runs'} there")
+    return report.UNFIT if worst in (Status.FAIL, Status.UNKNOWN) else report.FIT
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"diff": _diff, "can-run": _can_run}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--select", type=_words, metavar="FAMILY|ID,...", help="judge by these checks only")
     parser.add_argument("--facts", type=Path, metavar="FILE", help="judge recorded facts instead of this machine")
     parser.add_argument("--save", type=Path, metavar="FILE", help="store the facts (`-`: print them and stop)")
+    parser.add_argument("--expect", metavar="images/VARIANT", help="hold the machine against a variant of the images")
     parser.add_argument("--static", action="store_true", help="leave out the tier that imports torch")
     parser.add_argument("--strict", action="store_true", help="count WARN and UNKNOWN as unfit")
     parser.add_argument("--verbose", action="store_true", help="show the checks that pass, too")

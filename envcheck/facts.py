@@ -50,6 +50,12 @@ class Facts:
         return dataclasses.replace(self, sections=sections, absent={**self.absent, name: why})
 
 
+def expecting(facts: Facts, expectation: Any) -> Facts:
+    """The facts together with what they are to be held against."""
+    told = facts.with_section("expectation", expectation)
+    return dataclasses.replace(told, tiers=tuple(dict.fromkeys([*facts.tiers, "expectation"])))
+
+
 def as_json(facts: Facts) -> dict[str, Any]:
     """The facts as plain JSON values; `from_json` is its inverse."""
     return {

@@ -142,7 +142,7 @@ def no_version_is_known_to_be_bad(packages: Packages, host: Host) -> Outcome:
 
 @check(
     "LIB024",
-    remedy="run inside the image, or install by its lock: launcher images lock; ./install {variant}",
+    remedy="run inside the image, or install by its lock: ./install --variant {variant}",
     modes=("F102",),
 )
 def environment_is_the_expected_one(expectation: Expectation, packages: Packages, python: Python) -> Outcome:
@@ -161,7 +161,7 @@ def environment_is_the_expected_one(expectation: Expectation, packages: Packages
         installed = have.get(name)
         if installed is None or not _same(name, installed, wanted):
             saw = f"{expectation.variant} has {name} {wanted}, here it is {installed or 'missing'}"
-            return fail(saw, variant=expectation.variant)
+            return fail(saw, variant=expectation.variant.rpartition("/")[2])
     return None
 
 
