@@ -7,6 +7,8 @@ import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Union
 
+from envcheck.sections import TIERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -67,6 +69,11 @@ class Check:
     wishes: tuple[str, ...]
     only_with_gpus: bool
     judge: Callable[..., Outcome]
+
+    @property
+    def tier(self) -> str:
+        """The tier that collects what the check requires: `static` unless a section says otherwise."""
+        return next((TIERS[name] for name in self.requires if name in TIERS), "static")
 
 
 @dataclass(frozen=True)

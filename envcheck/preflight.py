@@ -9,7 +9,6 @@ from envcheck.check import judge
 from envcheck.collect import collect
 from envcheck.machine import Machine
 from envcheck.report import Report
-from envcheck.sections import TIERS
 from envcheck.sections.need import Need
 
 if TYPE_CHECKING:
@@ -37,4 +36,4 @@ def preflight(
 
 def applicable(chosen: Iterable[Check], facts: Facts) -> list[Check]:
     """The checks whose sections belong to the tiers that were collected; the others were not asked for."""
-    return [one for one in chosen if all(TIERS.get(name, "static") in facts.tiers for name in one.requires)]
+    return [one for one in chosen if one.tier in facts.tiers]

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
+from envcheck.collect.records import altered
 from envcheck.sections.torch import Torch, TorchDevice
 
 Answer = TypeVar("Answer")
@@ -46,6 +47,7 @@ def collect() -> Torch:
         ask("cuda", torch.cuda.init)  # is_available swallows the reason
     cudnn = ask("cudnn", torch.backends.cudnn.version) if torch.version.cuda else None
     numpy = ask("numpy", _numpy_bridge)
+    mapped = _mapped()
     devices = tuple(_device(name) for name in ["cpu"] + [f"cuda:{i}" for i in range(_count(available))])
     return Torch(
         version=torch.__version__,
@@ -59,7 +61,8 @@ def collect() -> Torch:
         gloo=torch.distributed.is_available() and torch.distributed.is_gloo_available(),
         arch_list=tuple(ask("arch", torch.cuda.get_arch_list) or ()),
         devices=devices,
-        mapped=_mapped(),
+        mapped=mapped,
+        altered=tuple(ask("altered", lambda: list(altered(_hashed(mapped)))) or ()),
         numpy=numpy,
         numpy_failure=failures.get("numpy"),
         cudnn_benchmark=torch.backends.cudnn.benchmark,
@@ -130,6 +133,11 @@ def _mapped() -> dict[str, list[str]]:
         if name:
             found.setdefault(f"lib{name[1]}", set()).add(f"/{path}")
     return {name: sorted(paths) for name, paths in sorted(found.items())}
+
+
+def _hashed(mapped: dict[str, list[str]]) -> list[str]:
+    """The two libraries that are overwritten in the wild; hashing all would take seconds."""
+    return [*mapped.get("libnccl", []), *mapped.get("libcudnn", [])]
 
 
 def _last_line(error: BaseException) -> str:

@@ -107,15 +107,27 @@ def _family(family: str, results: list[Result], colour: bool, verbose: bool) -> 
     idle = sum(result.saw.endswith(NOTHING) for result in results)
     told = f"{passed} of {len(results)} pass" + (f", {idle} of them with {NOTHING}" if idle else "")
     yield _painted(f"{family} ({told})", "1", colour)
-    for result in sorted(results, key=lambda one: (WORST_FIRST.index(one.status), one.id)):
-        if result.status is Status.PASS and not verbose:
-            continue
+    shown = [result for result in results if verbose or result.status is not Status.PASS]
+    for alike in _alike(sorted(shown, key=lambda one: (WORST_FIRST.index(one.status), one.id))):
+        result = alike[0]
         mark = _painted(f"{MARKS[result.status]:>6}", COLOURS[result.status], colour)
-        yield f"{mark}  {result.id}  {result.title}"
+        yield f"{mark}  {result.id}  {result.title if len(alike) == 1 else f'and {len(alike) - 1} more: {_ids(alike[1:])}'}"
         if result.saw:
             yield f"{'':16}{result.saw}"
         if result.remedy:
             yield f"{'':16}-> {result.remedy}"
+
+
+def _alike(results: list[Result]) -> Iterator[list[Result]]:
+    """Checks that could not see for one and the same reason are told in one line."""
+    groups: dict[object, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.saw if result.status is Status.UNKNOWN else result.id, []).append(result)
+    yield from groups.values()
+
+
+def _ids(results: list[Result]) -> str:
+    return " ".join(result.id for result in results)
 
 
 def _verdict(report: Report, colour: bool) -> str:

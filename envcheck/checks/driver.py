@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @check(
     "DRV001",
-    remedy="upgrade the driver to {floor} or later (better {own}), or install a torch for an older CUDA: "
+    remedy="upgrade the driver to {own} or later, or install a torch for an older CUDA: "
     "pip install torch --index-url https://download.pytorch.org/whl/{wheel}",
     modes=("F01",),
     only_with_gpus=True,
@@ -41,7 +41,7 @@ def driver_serves_torchs_cuda(gpus: Gpus, driver: Driver, packages: Packages) ->
     if driver.compat_library and all(_brand(gpu) == "datacenter" for gpu in gpus.devices):
         return fine(f"{saw}; {driver.compat_library} lifts that")
     wheel = "cu" + (newest_cuda(version) or "126").replace(".", "")
-    return fail(saw, floor=answer.floor, own=answer.own, wheel=wheel)
+    return fail(saw, own=answer.own, wheel=wheel)
 
 
 @check(

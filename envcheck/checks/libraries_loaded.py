@@ -46,6 +46,12 @@ def mapped_libraries_are_the_wheels(torch: Torch, packages: Packages) -> Outcome
     return None
 
 
+@check("LIB030", remedy="pip install --force-reinstall --no-deps the distribution named above", modes=("F37",))
+def mapped_libraries_have_their_recorded_digest(torch: Torch) -> Outcome:
+    """The NCCL and the cuDNN in the process are, byte by byte, the ones that were installed."""
+    return torch.altered[0] if torch.altered else None
+
+
 @check("LIB003", remedy="take {folder} out of LD_LIBRARY_PATH", modes=("F35",))
 def libcuda_is_no_stub(libraries: Libraries) -> Outcome:
     """The libcuda that the loader finds is the driver's, not the one for linking without a driver.

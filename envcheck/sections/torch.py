@@ -39,6 +39,8 @@ class Torch:
     devices: tuple[TorchDevice, ...] = ()
     mapped: dict[str, list[str]] = field(default_factory=dict)
     """Accelerator libraries in the process's memory map: `libnccl` -> files."""
+    altered: tuple[str, ...] = ()
+    """Mapped NCCL and cuDNN files without the digest of any RECORD, as sentences."""
     numpy: Optional[str] = None
     numpy_failure: Optional[str] = None
     """Why a tensor could not become an array and return."""

@@ -85,6 +85,8 @@ class Bench:
         for command in sorted(self.answers, key=len, reverse=True):
             if line.startswith(command):
                 return self.answers[command]
+        if argv[0] == sys.executable:
+            raise Absent("pynvml is not installed")
         raise Absent(f"{argv[0]}: No such file or directory")
 
 

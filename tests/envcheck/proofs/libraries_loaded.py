@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable
 
+from envcheck.collect.records import altered
 from envcheck.sections.torch import TorchDevice
 from tests.envcheck.bench import Bench
 from tests.envcheck.paper import cuda_torch, h100_node
@@ -31,6 +34,14 @@ def working(bench: Bench) -> None:
 
 def torch(**fields: object) -> Callable[[Bench], None]:
     return lambda bench: bench.change("torch", **fields)
+
+
+def mapped_nccl(bench: Bench, content: str) -> None:
+    """A mapped NCCL with this content, hashed for real, whose RECORD has the digest of `as installed`."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"as installed").digest()).rstrip(b"=").decode()
+    bench.file("/site-packages/nvidia/nccl/lib/libnccl.so.2", content)
+    bench.distribution("nvidia-nccl-cu13", "2.29.7", record=f"nvidia/nccl/lib/libnccl.so.2,sha256={digest},12\n")
+    bench.change("torch", altered=tuple(altered([str(bench.site / "nvidia/nccl/lib/libnccl.so.2")])))
 
 
 def library_path(bench: Bench, name: str, size: int = 1) -> None:
@@ -65,6 +76,16 @@ PROOFS = [
         "libcudnn is mapped from /usr/local/cuda/lib64/libcudnn.so.9",
         base=working,
         plant=torch(mapped={"libcudnn": ["/usr/local/cuda/lib64/libcudnn.so.9"]}),
+    ),
+    fake(
+        "LIB030",
+        "F37",
+        "an NCCL with another digest than its RECORD's",
+        "is not the file that nvidia_nccl_cu13-2.29.7 brought",
+        base=working,
+        plant=lambda bench: mapped_nccl(bench, "written over"),
+        cure=lambda bench: mapped_nccl(bench, "as installed"),
+        kind="N",
     ),
     fake(
         "LIB003",
