@@ -111,7 +111,7 @@ def _family(family: str, results: list[Result], colour: bool, verbose: bool) -> 
     for alike in _alike(sorted(shown, key=lambda one: (WORST_FIRST.index(one.status), one.id))):
         result = alike[0]
         mark = _painted(f"{MARKS[result.status]:>6}", COLOURS[result.status], colour)
-        yield f"{mark}  {result.id}  {result.title if len(alike) == 1 else f'and {len(alike) - 1} more: {_ids(alike[1:])}'}"
+        yield f"{mark}  {result.id}  {f'and {_ids(alike[1:])}' if alike[1:] else result.title}"
         if result.saw:
             yield f"{'':16}{result.saw}"
         if result.remedy:

@@ -165,9 +165,17 @@ def environment_is_the_expected_one(expectation: Expectation, packages: Packages
     return None
 
 
-@check("LIB025", remedy="python -m pip install torch, or activate the environment that has it", modes=("F48",))
+@check(
+    "LIB025",
+    remedy="python -m pip install torch, or activate the environment that has it",
+    severity=Status.WARN,
+    modes=("F48",),
+)
 def torch_is_installed(packages: Packages) -> Outcome:
-    """torch is installed for this interpreter."""
+    """torch is installed for this interpreter.
+
+    On a host that only starts containers it need not be.
+    """
     return None if packages.torch else "no torch on this interpreter's search path"
 
 
