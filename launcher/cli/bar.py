@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
-from launcher.cli.wording import number, pace, sentences, steps
+from launcher.cli.wording import pace, sentences, shows_progress, steps
 
 STYLES = {"warning": "yellow", "retrying": "yellow", "stopping": "yellow", "attempt": "bold", "log": ""}
 
@@ -27,20 +27,15 @@ def live_bar(console: Console | None = None) -> Iterator[Callable[[Mapping[str, 
         task = progress.add_task("starting", total=None, detail="")
 
         def show(event: Mapping[str, Any]) -> None:
-            if event.get("event") == "progress":
+            if shows_progress(event):
                 progress.update(
                     task,
                     description=f"epoch {event['epoch']}",
                     completed=event["step"],
                     total=event.get("total_steps"),
-                    detail=" · ".join(_details(event)),
+                    detail=" · ".join([steps(event["step"], event.get("total_steps")), *pace(event)]),
                 )
             for line in sentences(event):
                 progress.console.print(Text(line, style=STYLES.get(str(event["event"]), "dim")), soft_wrap=True)
 
         yield show
-
-
-def _details(event: Mapping[str, Any]) -> list[str]:
-    loss = [f"loss {number(event['loss'])}"] if event.get("loss") is not None else []
-    return [steps(event["step"], event.get("total_steps")), *loss, *pace(event)]

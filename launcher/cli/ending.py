@@ -39,10 +39,20 @@ def tell_stopped(record: RunRecord) -> None:
 
 
 def tell_plan(described: Mapping[str, Any]) -> None:
-    """Print what would run, as YAML."""
+    """Print what would run, as YAML; a command that is handed the plan refers to it by an alias."""
     import yaml
 
-    click.echo(yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=1000), nl=False)
+    plan = described["plan"]
+    commands = [
+        {**command, "stdin": {**command["stdin"], "plan": plan}} if _is_given(command, plan) else command
+        for command in described["commands"]
+    ]
+    whole = {**described, "commands": commands}
+    click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=1000), nl=False)
+
+
+def _is_given(command: Mapping[str, Any], plan: Any) -> bool:
+    return bool(command.get("stdin", {}).get("plan") == plan)
 
 
 def described(record: RunRecord) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from launcher.cli.wording import position, sentences
+from launcher.cli.wording import position, sentences, shows_progress
 
 Listener = Callable[[Mapping[str, Any]], None]
 
@@ -50,13 +50,10 @@ class PlainLines:
         self._due = -float("inf")
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        if event.get("event") != "progress":
-            lines = list(sentences(event))
-        elif self._clock() >= self._due:
+        lines = list(sentences(event))
+        if shows_progress(event) and self._clock() >= self._due:
             self._due = self._clock() + QUIET_SECONDS
             lines = [position(event)]
-        else:
-            return
         if lines:
             self._out.write("\n".join(lines) + "\n")
             self._out.flush()

@@ -23,19 +23,24 @@ def sentences(event: Event) -> Iterator[str]:
 
 def position(event: Event) -> str:
     """Of a progress event: `epoch 2 · step 120/300 · loss 0.4321 · 85.2 steps/s · 0:02 left`."""
-    parts = [f"epoch {event['epoch']}", f"step {steps(event['step'], event.get('total_steps'))}"]
-    if event.get("loss") is not None:
-        parts.append(f"loss {number(event['loss'])}")
-    return " · ".join([*parts, *pace(event)])
+    step = f"step {steps(event['step'], event.get('total_steps'))}"
+    return " · ".join([f"epoch {event['epoch']}", step, *pace(event)])
 
 
-def pace(event: Event) -> list[str]:
-    """Speed and time left, where they are known."""
+def pace(event: Event) -> Iterator[str]:
+    """Loss, speed and time left, where they are known."""
     rate, total = event.get("steps_per_second"), event.get("total_steps")
-    if not rate:
-        return []
-    left = [f"{duration((total - event['step']) / rate)} left"] if total else []
-    return [f"{number(rate, 3)} steps/s", *left]
+    if "loss" in event:
+        yield f"loss {number(event['loss'])}"
+    if rate:
+        yield f"{number(rate, 3)} steps/s"
+    if rate and total:
+        yield f"{duration((total - event['step']) / rate)} left"
+
+
+def shows_progress(event: Event) -> bool:
+    """Whether the event says how far the run is. Every rank tells; all are at one step, and rank 0 speaks for them."""
+    return event.get("event") == "progress" and event.get("rank", 0) == 0
 
 
 def steps(step: int, total: int | None) -> str:
@@ -51,6 +56,9 @@ def figures(values: Mapping[str, Any]) -> str:
 
 
 def number(value: Any, digits: int = 4) -> str:
+    """A figure as people read it; None stands for one that JSON cannot say, an infinity or no number at all."""
+    if value is None:
+        return "not finite"
     return f"{value:.{digits}g}" if isinstance(value, int | float) else printable(str(value))
 
 

@@ -98,7 +98,7 @@ def _characters(text: bytes, place_of_line: Callable[[int], Place]) -> str:
     if len(text) > MAX_BYTES:
         raise _Unreadable(place_of_line(1), "the file is larger than 1 MiB; a job file is a page of text")
     try:
-        characters = text.decode("utf-8-sig")
+        characters = text.decode("utf-8")
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise _Unreadable(place_of_line(line), "the text is not UTF-8; save the file as UTF-8") from error

@@ -34,6 +34,14 @@ def test_what_is_not_known_is_left_out() -> None:
     assert position({"event": "progress", "step": 1, "epoch": 0}) == "epoch 0 · step 1"
 
 
+def test_a_loss_that_json_cannot_say_is_called_not_finite() -> None:
+    assert "loss not finite" in position({**PROGRESS, "loss": None})
+
+
+def test_rank_0_speaks_for_all() -> None:
+    assert len(plain({**PROGRESS, "rank": 1}, PROGRESS)) == 1
+
+
 def test_durations_are_read_at_a_glance() -> None:
     assert [duration(seconds) for seconds in (-1, 59.6, 3599, 36000)] == ["0:00", "1:00", "59:59", "10:00:00"]
 

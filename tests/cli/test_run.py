@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from launcher.store import RunRecord
 
@@ -35,7 +36,8 @@ class FakeLaunch:
 
     def describe(self, *asked: Any, **options: Any) -> dict[str, Any]:
         self.asked.append((*asked, options))
-        return {"plan": {"nodes": 2}, "commands": [{"node": 0, "command": "python -m launcher.node"}]}
+        command = {"node": 0, "command": "python -m launcher.node", "stdin": {"plan": {"nodes": 2}, "node_rank": 0}}
+        return {"plan": {"nodes": 2}, "commands": [command]}
 
 
 @pytest.fixture
@@ -102,8 +104,12 @@ def test_a_run_in_the_background_is_left_alone(launcher: Cli, launch: FakeLaunch
 
 def test_a_dry_run_prints_the_plan_and_the_commands(launcher: Cli, launch: FakeLaunch) -> None:
     said = launcher("run", "mlp.yaml", "--dry-run", "--nodes", "2")
-    assert said.out == "plan:\n  nodes: 2\ncommands:\n- node: 0\n  command: python -m launcher.node\n"
+    assert yaml.safe_load(said.out) == launch.describe()
     assert launch.asked[0][1] == ["resources.nodes=2"]
+
+
+def test_a_dry_run_prints_the_plan_once(launcher: Cli, launch: FakeLaunch) -> None:
+    assert launcher("run", "mlp.yaml", "--dry-run").out.count("nodes: 2") == 1
 
 
 @pytest.mark.parametrize("option", ["--json", "--detach"])
