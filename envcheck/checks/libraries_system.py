@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcheck.check import Outcome, Status, check, fail, unknown
+from envcheck.check import Outcome, Status, check, unknown, warn
 from envcheck.versions import at_least
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ def c_library_is_recent_enough(host: Host) -> Outcome:
     return None if at_least(host.glibc, OLDEST_GLIBC) else f"glibc is {host.glibc}, the wheels need {OLDEST_GLIBC}"
 
 
-@check("LIB017", remedy="mv {name} my_{name}; rm -rf __pycache__", modes=("F49",))
+@check("LIB017", remedy="mv {name} my_{name}; rm -rf __pycache__", severity=Status.WARN, modes=("F49",))
 def no_file_hides_a_module(python: Python) -> Outcome:
     """No file of the job's folder has the name of a module that Python or torch needs.
 
     A `random.py` beside the script is imported in place of Python's own, by every library too.
     """
     if python.shadows:
-        return fail(f"in the job's folder: {', '.join(python.shadows)}", name=python.shadows[0])
+        return warn(f"in the job's folder: {', '.join(python.shadows)}", name=python.shadows[0])
     return None
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TRAINING_STACK = {"torch", "torchvision", "numpy", "triton", "lightning", "ignite", "yaml", "click"}
 OLD_STANDARD = {"random", "logging", "types", "queue", "copy", "email", "io", "json", "math", "numbers", "operator"}
+NEVER_IMPORTED = {"test"}
+"""Python's own test suite: a folder of that name is usual, and nobody misses the other."""
 STANDARD = set(getattr(sys, "stdlib_module_names", OLD_STANDARD))  # the full list is there from Python 3.10 on
 
 
@@ -39,7 +41,7 @@ def _shadows(folder: Path) -> tuple[str, ...]:
         entries = list(os.scandir(folder))
     except OSError:
         return ()
-    hidden = STANDARD | TRAINING_STACK
+    hidden = (STANDARD | TRAINING_STACK) - NEVER_IMPORTED
     return tuple(sorted(entry.name for entry in entries if _module_name(entry) in hidden))
 
 

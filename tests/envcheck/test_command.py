@@ -7,11 +7,13 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from envcheck.__main__ import main
+from envcheck.checks import every_check
 from envcheck.facts import as_json
-from tests.envcheck.bench import Bench
+from tests.envcheck.bench import REPOSITORY, Bench
 from tests.envcheck.paper import driver_version, h100_node
 
 
@@ -90,3 +92,45 @@ def test_saved_facts_are_judged_like_the_machine(tmp_path: Path, capsys: pytest.
     live = json.loads(capsys.readouterr().out)
     main(["--facts", str(saved), "--select", "DET002", "--json"])
     assert json.loads(capsys.readouterr().out) == live
+
+
+def test_the_report_follows_the_published_schema(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    schema = json.loads((REPOSITORY / "docs" / "envcheck.schema.json").read_text())
+    main(["--facts", str(faulty), "--json"])
+    jsonschema.validate(json.loads(capsys.readouterr().out), schema)
+
+
+def test_checks_blind_for_one_reason_share_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blind = recorded(Bench(tmp_path / "blind"), tmp_path / "blind.json", sections=["host"])
+    main(["--facts", str(blind), "--select", "DRV005,DRV008"])
+    shown = capsys.readouterr().out
+    assert "DRV005  and DRV008" in shown
+    assert shown.count("cannot see driver") == 1
+
+
+def test_nothing_is_coloured_away_from_a_terminal(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--facts", str(faulty)])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_explain_tells_reason_remedy_and_failure_modes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--explain", "drv004"]) == 0
+    shown = capsys.readouterr().out
+    assert "error 803" in shown
+    assert "failure modes: F04" in shown
+
+
+def test_the_list_names_every_check_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    listed = [line.split(" ", 1)[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [one.id for one in every_check()]
+
+
+@pytest.mark.parametrize("words", [["--rendezvous", "head"], ["--nodes", "two"], ["--json", "--junit"], ["--what"]])
+def test_a_wrong_option_is_exit_2(words: list[str]) -> None:
+    assert main(words) == 2
+
+
+def test_facts_that_cannot_be_written_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--static", "--select", "DET002", "--save", str(tmp_path / "no" / "facts.json")]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
