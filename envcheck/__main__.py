@@ -44,7 +44,7 @@ def _check(options: argparse.Namespace) -> int:
         return _print_list(chosen)
     if options.explain:
         return _print_reason(checks.select([options.explain]))
-    seen = facts.load(options.facts) if options.facts else collect(Machine(_need(options)), _tiers(options))
+    seen = facts.load(options.facts) if options.facts else _look(options, chosen)
     if options.expect:
         seen = facts.expecting(seen, expectation.read(options.expect))
     if options.save:
@@ -119,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     need.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     need.add_argument("--numerics", choices=["exact", "fast"], default="fast")
     need.add_argument("--run-dir", metavar="DIR")
+    need.add_argument("--loader-workers", type=int, default=0)
+    need.add_argument("--node-rank", type=int)
     need.add_argument("--rendezvous", dest="rendezvous", type=_endpoint, metavar="HOST:PORT")
     return parser
 
@@ -132,6 +134,12 @@ def _need(options: argparse.Namespace) -> Need:
 
 def _tiers(options: argparse.Namespace) -> tuple[str, ...]:
     return ("static",) if options.static else ("static", "torch")
+
+
+def _look(options: argparse.Namespace, chosen: list[Check]) -> facts.Facts:
+    """Collect; of a selection, only what it looks at, so that asking for one family is quick."""
+    only = {section for one in chosen for section in one.requires + one.wishes} if options.select else None
+    return collect(Machine(_need(options)), _tiers(options), only)
 
 
 def _words(text: str) -> list[str]:

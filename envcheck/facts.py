@@ -162,5 +162,8 @@ def _flatten(value: Any, where: str) -> Iterator[tuple[str, Any]]:
         yield where, value
 
 
-VOLATILE = frozenset({"need", "pid", "temperature", "memory_used", "free_bytes", "free_inodes", "clock", "seconds"})
+VOLATILE = frozenset({
+    "need", "pid", "temperature", "memory_used", "free_bytes", "free_inodes", "shm_free_bytes", "pids_used", "clock",
+    "seconds", "reverse_seconds", "entries",
+})  # fmt: skip
 """Field names whose values change by themselves and say nothing about how two machines differ."""

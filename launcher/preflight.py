@@ -38,7 +38,7 @@ class Preflight:
     def __init__(self, plan: Plan, folder: RunFolder, node_rank: int, environ: Mapping[str, str]) -> None:
         self._mode = plan.spec.preflight
         self._path = folder.node_facts(node_rank)
-        self._need = _need(plan)
+        self._need = _need(plan, node_rank)
         self._environ = environ
         self._facts: Facts | None = self._fresh_facts()
         self._thread = threading.Thread(target=self._collect, daemon=True)
@@ -81,10 +81,12 @@ class Preflight:
         return None if self._refusals(facts) else facts
 
 
-def _need(plan: Plan) -> Need:
+def _need(plan: Plan, node_rank: int) -> Need:
     training = plan.spec.training
     return Need(
         nodes=plan.nodes,
+        node_rank=node_rank,
+        rendezvous_host="localhost" if plan.spec.backend == "local" else None,
         procs_per_node=plan.procs_per_node,
         device=plan.device,
         numerics=training.numerics,

@@ -17,6 +17,10 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "driver": ("driver", "driver_visibility"),
     "gpu": ("gpu", "gpu_links"),
     "libraries": ("libraries", "libraries_loaded", "libraries_system"),
+    "container": ("container", "container_resources"),
+    "network": ("network", "network_cards"),
+    "storage": ("storage",),
+    "variables": ("variables",),
     "determinism": ("determinism",),
     "job": ("job",),
 }

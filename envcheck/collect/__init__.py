@@ -34,6 +34,13 @@ SOURCES = {
     "packages": Source("envcheck.collect.packages", 10),
     "libraries": Source("envcheck.collect.libraries", 5),
     "job": Source("envcheck.collect.job", 3),
+    "limits": Source("envcheck.collect.limits", 2),
+    "cgroup": Source("envcheck.collect.cgroup", 2),
+    "process": Source("envcheck.collect.process", 2),
+    "storage": Source("envcheck.collect.storage", 6),
+    "network": Source("envcheck.collect.network", 2),
+    "names": Source("envcheck.collect.names", 4),
+    "rendezvous": Source("envcheck.collect.rendezvous", 4),
     "torch": Source("envcheck.collect.torch", 180, tier="torch"),
 }
 

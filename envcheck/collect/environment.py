@@ -17,9 +17,9 @@ PREFIXES = (
     "UCX_", "VIRTUAL_ENV", "XDG_",
 )  # fmt: skip
 NAMES = {
-    "CONDA_PREFIX", "HOME", "HOSTNAME", "KUBERNETES_SERVICE_HOST", "LANG", "LANGUAGE", "PATH", "RANK", "TMPDIR",
-    "USER", "WORLD_SIZE", "all_proxy", "http_proxy", "https_proxy", "no_proxy", "ALL_PROXY", "HTTP_PROXY",
-    "HTTPS_PROXY", "NO_PROXY",
+    "CONDA_PREFIX", "HOME", "HOSTNAME", "KUBERNETES_SERVICE_HOST", "LANG", "LANGUAGE", "LNAME", "LOGNAME", "PATH",
+    "RANK", "TMPDIR", "USER", "USERNAME", "WORLD_SIZE", "all_proxy", "http_proxy", "https_proxy", "no_proxy",
+    "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
 }  # fmt: skip
 SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE|API_?KEY|AUTH", re.IGNORECASE)
 USER_IN_URL = re.compile(r"(?<=://)[^/@]*@")

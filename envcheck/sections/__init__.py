@@ -1,9 +1,12 @@
 """The table of sections that facts may hold: name, the record it is, and the tier whose collection fills it."""
 
+from envcheck.sections.container import Cgroup, Limits, Process
 from envcheck.sections.gpus import Driver, Engine, Gpus, KernelLog, Pci
 from envcheck.sections.host import Environment, Host, Python
 from envcheck.sections.libraries import Expectation, Job, Libraries, Packages
 from envcheck.sections.need import Need
+from envcheck.sections.network import Names, Network, Rendezvous
+from envcheck.sections.storage import Storage
 from envcheck.sections.torch import Torch
 
 SECTIONS = {
@@ -20,6 +23,13 @@ SECTIONS = {
     "libraries": Libraries,
     "job": Job,
     "expectation": Expectation,
+    "limits": Limits,
+    "cgroup": Cgroup,
+    "process": Process,
+    "storage": Storage,
+    "network": Network,
+    "names": Names,
+    "rendezvous": Rendezvous,
     "torch": Torch,
 }
 

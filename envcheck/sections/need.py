@@ -20,6 +20,8 @@ class Need:
     script: Optional[str] = None
     paths: tuple[str, ...] = ()
     """Further files the job will open: data sets, configurations."""
+    node_rank: Optional[int] = None
+    """Which of the job's nodes this machine is; None where that is not known yet."""
     rendezvous_host: Optional[str] = None
     rendezvous_port: Optional[int] = None
     loader_workers: int = 0
@@ -27,9 +29,17 @@ class Need:
     batch_size: Optional[int] = None
     """The global batch: samples of one optimizer step."""
     accumulate: int = 1
+    checkpoint_bytes: Optional[int] = None
+    """Size of one checkpoint, where it is known."""
     previous: dict[str, str] = field(default_factory=dict)
     """What the run to be resumed was made with: `torch`, `gpu`, `world_size`; empty for a new run."""
 
     @property
     def world_size(self) -> int:
         return self.nodes * self.procs_per_node
+
+    @property
+    def on_one_machine(self) -> bool:
+        """All nodes of the job are on this machine, so that loopback serves them."""
+        host = self.rendezvous_host or ""
+        return self.nodes == 1 or host == "localhost" or host == "::1" or host.startswith("127.")

@@ -10,11 +10,15 @@ from envcheck.check import REGISTRY, Check, Status
 from envcheck.checks import every_check
 from envcheck.facts import Facts
 from tests.envcheck.bench import Bench, real_facts
+from tests.envcheck.namespaces import demand
 
 every_check()  # fills REGISTRY
 
 Plant = Literal["N", "F", "R"]
 """N: the fault really happens here; F: a fake root, tool or library; R: text recorded elsewhere."""
+
+Plan = dict[str, Any] | Callable[[Bench], dict[str, Any]]
+"""What a natural proof passes to `real_facts`, or how it is made."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +77,24 @@ def natural(
     how: str,
     saw: str,
     *,
-    fault: dict[str, Any],
-    healthy: dict[str, Any] | None = None,
+    fault: Plan,
+    healthy: Plan | None = None,
     status: Status | None = None,
+    needs: tuple[str, ...] = (),
 ) -> Proof:
-    """For real: `fault` and `healthy` are the arguments of `real_facts` (environ, wrapper, options, cwd)."""
+    """For real: `fault` and `healthy` are the arguments of `real_facts` (environ, wrapper, options, cwd).
+
+    A plan may be a function of the bench, whose root is a folder to plant files in. `needs` are commands, or
+    `namespaces`, without which the proof is skipped with that reason.
+    """
     judged = REGISTRY[check]
-    return Proof(
-        check,
-        mode,
-        "N",
-        how,
-        saw,
-        lambda bench: real_facts(**fault),
-        lambda bench: real_facts(**(healthy or {})),
-        status or judged.severity,
-    )
+
+    def seen(plan: Plan) -> Callable[[Bench], Facts]:
+        def look(bench: Bench) -> Facts:
+            demand(*needs)
+            arguments = dict(plan(bench) if callable(plan) else plan)
+            return real_facts(**{**arguments, "options": [*arguments.get("options", []), "--select", check]})
+
+        return look
+
+    return Proof(check, mode, "N", how, saw, seen(fault), seen(healthy or {}), status or judged.severity)

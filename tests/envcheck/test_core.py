@@ -17,6 +17,7 @@ from envcheck.sections.host import Environment, Host
 from envcheck.sections.need import Need
 from tests.envcheck.bench import Bench
 from tests.envcheck.paper import h100_node
+from tests.envcheck.paper_system import system
 
 HOST = Host(name="h", kernel="6.8", architecture="x86_64", cpus=4)
 
@@ -45,6 +46,7 @@ def test_two_checks_cannot_share_an_id() -> None:
 def test_facts_go_to_json_and_back(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     h100_node(bench)
+    system(bench)
     bench.answer("dmesg", "")
     seen = bench.facts(collection.SOURCES)
     assert seen.absent == {}

@@ -1,13 +1,32 @@
 """Every proof of every family; the coverage page is generated from a run over this table."""
 
-from tests.envcheck.proofs import determinism, driver, driver_visibility, gpu, job, libraries, libraries_loaded
+from tests.envcheck.proofs import (
+    container,
+    container_resources,
+    determinism,
+    driver,
+    driver_visibility,
+    gpu,
+    job,
+    libraries,
+    libraries_loaded,
+    network,
+    storage,
+    variables,
+)
 
-PROOFS = [
-    *driver.PROOFS,
-    *driver_visibility.PROOFS,
-    *gpu.PROOFS,
-    *libraries.PROOFS,
-    *libraries_loaded.PROOFS,
-    *determinism.PROOFS,
-    *job.PROOFS,
-]
+FAMILIES = (
+    driver,
+    driver_visibility,
+    gpu,
+    libraries,
+    libraries_loaded,
+    container,
+    container_resources,
+    network,
+    storage,
+    variables,
+    determinism,
+    job,
+)
+PROOFS = [proof for family in FAMILIES for proof in family.PROOFS]
