@@ -85,7 +85,9 @@ def _cause(record: RunRecord, cause: Mapping[str, Any]) -> Iterator[str]:
     yield f"{' '.join([*(who or ['the run']), *where])} failed{''.join(' ' + part for part in at)}: {error}"
     yield from (f"  {line}" for line in more[:MOST_LINES])
     yield from (f"  {line}" for line in own_frames(str(cause.get("traceback") or "")))
-    for key, value in (("log", cause.get("log")), ("hint", cause.get("hint")), ("go on", _resume(record))):
+    hint = str(cause.get("hint") or "")
+    hint = "" if hint.startswith("launcher resume") else hint  # said below, with the folder it needs
+    for key, value in (("log", cause.get("log")), ("hint", hint), ("go on", _resume(record))):
         if value:
             yield f"  {key + ':':<6} {value}"
 

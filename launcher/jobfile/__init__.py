@@ -93,8 +93,7 @@ def _validated(data: dict[str, Any]) -> tuple[JobSpec | None, dict[KeyPath, str]
         # Strict dataclasses accept JSON objects only from JSON text.
         spec = _adapter().validate_json(json.dumps(data))
     except ValidationError as error:
-        for path, message in _sentences(error, data):
-            faults.setdefault(path, message)
+        faults.update(_sentences(error, data))
     for path, message in rules.findings(data):
         faults.setdefault(path, message)
     return spec, faults

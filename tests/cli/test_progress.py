@@ -79,8 +79,12 @@ def test_an_unknown_event_is_passed_over() -> None:
 
 
 def test_what_a_rank_prints_cannot_draw_on_the_terminal() -> None:
-    text = "\x1b[31mred\x1b[0m\x1b]0;title\x07 \x1b[2J10%\r100%\r\nnext\tcell\x08"
-    assert clean_lines(text) == ["100%", "next    cell\\x08"]
+    text = "\x1b[31mred\x1b[0m\x1b]0;title\x07 \x1b[2J\nnext\tcell\x08"
+    assert clean_lines(text) == ["red ", "next    cell\\x08"]
+
+
+def test_of_a_line_drawn_over_and_over_the_last_state_is_kept() -> None:
+    assert clean_lines("10%\r100%\r\ndone") == ["100%", "done"]
 
 
 def test_json_lines_are_the_events() -> None:

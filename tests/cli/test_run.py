@@ -83,6 +83,12 @@ def test_a_failure_says_its_cause_first_and_how_to_go_on(launcher: Cli, launch: 
     ]
 
 
+def test_the_way_to_go_on_is_said_once(launcher: Cli, launch: FakeLaunch) -> None:
+    cause = {**CAUSE, "hint": f"launcher resume {RECORD.run_id}"}
+    launch.record = dataclasses.replace(launch.record, state="FAILED", exit_code=1, root_cause=cause)
+    assert launcher("run", "mlp.yaml").err.count("launcher resume") == 1
+
+
 def test_a_stopped_run_says_how_to_go_on(launcher: Cli, launch: FakeLaunch) -> None:
     launch.record = dataclasses.replace(launch.record, state="STOPPED", exit_code=130)
     said = launcher("run", "mlp.yaml")
