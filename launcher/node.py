@@ -28,6 +28,9 @@ from launcher.wire import Inbox, LogTail, Outbox
 STOP_GRACE = 30.0
 """Seconds that ranks get to reach a step boundary and save when the node itself is told to end by a signal."""
 
+MOST_SAID = 4000
+"""Characters of the agent's own log that go into a failure's record."""
+
 
 def main() -> int:
     processes.adopt_orphans()
@@ -189,11 +192,18 @@ class Node:
             "host": socket.gethostname(),
             "agent_exit": exit_code,
             "ended_because": self.ended_because,
+            "said": self._last_words() if exit_code else "",
             "unfit": self.unfit,
             "oom_kills": oom_after - self.oom_before if counted else None,  # type: ignore[operator]
             "failures": self.failures,
             "ranks": ranks,
         }
+
+    def _last_words(self) -> str:
+        """The end of what the agent wrote to the node's log: its traceback, where it failed without a rank failing."""
+        with contextlib.suppress(OSError):
+            return self.folder.node_log(self.plan.attempt, self.rank).read_text(errors="replace")[-MOST_SAID:]
+        return ""
 
 
 if __name__ == "__main__":

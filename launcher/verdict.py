@@ -114,5 +114,11 @@ def _of_node(node: NodeOutcome) -> dict[str, Any]:
     died = node.get("died")
     if died is not None:
         return {"kind": "node", "message": f"the node program {died}", "time_ns": node["time_ns"]}
-    because = node.get("ended_because") or f"its agent ended with exit code {node.get('agent_exit')}"
-    return {"kind": "agent", "message": f"the node's workers were ended: {because}", "time_ns": 1 << 63}
+    said = (node.get("said") or "").strip().rpartition("\n")[2]
+    because = node.get("ended_because") or f"its agent ended with exit code {node.get('agent_exit')}: {said}"
+    return {
+        "kind": "agent",
+        "message": f"the node's workers were ended: {because}",
+        "traceback": node.get("said") or None,
+        "time_ns": 1 << 63,
+    }
