@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +29,9 @@ class Context:
     step: int = 0
     """How far the training has come; the only part that changes."""
     epoch: int = 0
+    kept: list[Any] = field(default_factory=list)
+    """What must outlive the process group: a DDP reducer that is freed while its communication thread waits for the
+    interpreter waits for that thread in turn, for ever."""
 
     @property
     def world_size(self) -> int:

@@ -35,10 +35,6 @@ LOST_PEER = re.compile(
     re.IGNORECASE,
 )
 
-# A finished rank's objects live until the process exits: a DDP reducer that is freed while the interpreter shuts down
-# can wait for ever for a communication thread that waits for the interpreter.
-_KEPT: list[Any] = []
-
 
 def main(plan: Plan, node_rank: int, agent: int) -> None:
     """Run this rank's part of the job. Returns when it is done or was stopped; ends the process when it failed."""
@@ -49,7 +45,6 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
     context: Context | None = None
     try:
         context = Context.create(plan, rank=rank, local_rank=local_rank, node_rank=node_rank)
-        _KEPT.append(context)
         context.stop.install()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         context.events.emit("ready", rank=rank, pid=os.getpid())
@@ -57,7 +52,7 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
             outcome = native.run(context)
         _write(folder, plan, rank, _ended(outcome))
     except BaseException as error:  # also SystemExit: a target that calls exit() has not trained
-        traceback.print_exc()
+        _print(error)
         _write(folder, plan, rank, {**_failed(error), **_progress(context)})
         _flush()
         os._exit(1)
@@ -93,6 +88,14 @@ def _redirect_output(path: Path) -> None:
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
+
+
+def _print(error: BaseException) -> None:
+    """Into the log. A victim's traceback stays in its outcome: here it would stand above the cause for who watches."""
+    if _kind(error) == "victim":
+        print(f"this rank lost another one: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
 
 
 def _ended(outcome: Outcome) -> dict[str, Any]:

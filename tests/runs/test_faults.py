@@ -129,9 +129,22 @@ def test_a_kill_for_want_of_memory_is_told_from_other_kills(bench: Bench) -> Non
         pytest.skip(f"a memory cgroup cannot be made here: {error}")
     try:
         (cgroup / "cgroup.procs").write_text(str(os.getpid()))
-        done = bench.run("--set", "task.args.fault=hog", "--set", "task.args.rank=0")
+        done = bench.run("--set", "task.args.fault=hog", "--set", "task.args.rank=0", "--set", "preflight=off")
     finally:
         (cgroup.parent / "cgroup.procs").write_text(str(os.getpid()))
         cgroup.rmdir()
     assert done.exit_code == 1
     assert "want of memory" in done.stderr, done.stderr
+
+
+def test_a_node_that_is_unfit_starts_no_training_and_says_what_to_type(bench: Bench) -> None:
+    done = bench.run("--set", "env.TMPDIR=/nowhere-at-all")
+    assert done.exit_code == 3
+    assert "CTR013" in done.stderr and "hint:" in done.stderr
+    assert (bench.folder() / "nodes" / "0.json").exists()
+    assert not (bench.folder() / "logs" / "attempt-1" / "rank-0.log").exists()
+
+
+def test_an_unfit_node_may_be_trained_on_by_who_insists(bench: Bench) -> None:
+    done = bench.run("--set", "env.TMPDIR=/nowhere-at-all", "--set", "preflight=warn")
+    assert done.exit_code == 0, done.stderr

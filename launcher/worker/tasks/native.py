@@ -32,6 +32,7 @@ def run(context: Context) -> Outcome:
     numerics.configure(context.plan)
     task = _build(context)
     loop = _prepare(task, context)
+    context.kept.append(loop)
     _resume(loop, context)
     microbatches = Stream(
         loop.batches, loop.batches.remaining(loop.state.step), context.plan, pin_memory=context.device.type == "cuda"
