@@ -45,18 +45,14 @@ def read(argv: Sequence[str], *, cwd: Path | None = None, timeout: float = 10) -
     return done.stdout.decode(errors="replace")
 
 
-def complaint(argv: Sequence[str], *, timeout: float) -> str | None:
-    """Run a command; None when it succeeds, else the last line it left on standard error, or why it could not run."""
-    try:
-        done = subprocess.run(list(argv), capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        return f"no end within {timeout:g} s"
-    except OSError as error:
-        return f"{argv[0]}: {error.strerror}"
-    if done.returncode == 0:
-        return None
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"
+def complete(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, shown: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. `shown` lets it write to the terminal instead of into the answer."""
+    streams = None if shown else subprocess.PIPE
+    return subprocess.run(
+        list(argv), env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=streams, stderr=streams, text=True, check=False
+    )
 
 
 def clean(env: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "stop": "Stop a run; it saves a checkpoint first.",
     "resume": "Go on with a run from its newest verified checkpoint.",
     "envcheck": "Check that this machine can train.",
+    "images": "List, lock, build, test and compare the images that jobs run in.",
 }
 """Name and summary; `launcher.cli.<name>` holds the command. The summaries stand here so that `launcher --help` loads
 no command."""

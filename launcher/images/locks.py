@@ -73,6 +73,13 @@ def faults(text: str, variant: Variant, versions: Versions) -> list[str]:
     return found
 
 
+def applies(pin: Pin, machine: str) -> bool:
+    """Whether a pin is for Linux with that processor, which is all that the locks' markers tell apart."""
+    machines = re.findall(r"platform_machine == '(\w+)'", pin.marker)
+    systems = re.findall(r"sys_platform == '(\w+)'", pin.marker)
+    return (not machines or machine in machines) and (not systems or "linux" in systems)
+
+
 def read(root: Path, name: str) -> str:
     """The text of a lock."""
     try:

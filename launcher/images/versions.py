@@ -5,13 +5,12 @@ Standard library only: the installer asks it before anything is installed.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.errors import EnvironmentUnfit, RequestError, nearest
 
 ROOT = Path(__file__).parent.parent.parent
 """The checkout; images/ stands in it, beside the package."""
@@ -37,6 +36,8 @@ class Variant:
     """Compute capabilities the wheel holds machine code for."""
     ptx: str | None = None
     """The compute capability from which later GPUs are served by compiling PTX."""
+    budget: float
+    """The most gigabytes that its image may take, unpacked."""
     constraints: tuple[str, ...] = ()
     torch_wheels: tuple[tuple[str, str], ...] = ()
     """(tag, sha256) of torch wheels that are recorded rather than asked for."""
@@ -66,10 +67,9 @@ class Versions:
         """The variant of that name; RequestError with the nearest name if there is none."""
         if name in self.variants:
             return self.variants[name]
-        near = difflib.get_close_matches(name, self.variants, n=1, cutoff=0.3)
         raise RequestError(
-            f"there is no variant {name!r}; images/versions.toml has {', '.join(self.variants)}",
-            hint=f"did you mean {near[0]}?" if near else None,
+            f"there is no variant {name!r}{nearest(name, self.variants)}",
+            hint=f"images/versions.toml has {', '.join(self.variants)}",
         )
 
     def choose(self, host: Host) -> tuple[Variant, str]:

@@ -14,8 +14,7 @@ from launcher.cli import COMMANDS
 
 COMMAND_LINE = {
     "run": (
-        "SPEC --nodes --procs-per-node --backend --hosts --set --resume --dry-run --detach --json"
-        " --runs-dir(LAUNCHER_RUNS_DIR)"
+        "SPEC --nodes --procs-per-node --backend --set --resume --dry-run --detach --json --runs-dir(LAUNCHER_RUNS_DIR)"
     ),
     "validate": "SPEC",
     "schema": "",
@@ -25,6 +24,7 @@ COMMAND_LINE = {
     "stop": "RUN --runs-dir(LAUNCHER_RUNS_DIR)",
     "resume": "RUN --detach --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "envcheck": "ARGUMENTS",
+    "images": "list lock build test diff",
 }
 
 JOB_FILE = {
@@ -60,15 +60,6 @@ JOB_FILE = {
     "env": "keys",
     "backend": "local | ssh | slurm | docker | kubernetes",
     "local.threads": "auto | 1..",
-    "ssh.hosts": "list of text",
-    "ssh.hosts_file": "text | null",
-    "ssh.sync": "shared | rsync",
-    "ssh.python": "text | null",
-    "ssh.interface": "text | null",
-    "ssh.user": "text | null",
-    "ssh.port": "1..65535 | null",
-    "ssh.config": "text | null",
-    "ssh.pass_env": "list of text",
 }
 
 REQUIRED = {"name", "task", "task.target", "training", "checkpoint.best.metric", "early_stop.metric"}
@@ -117,6 +108,7 @@ def test_a_record_goes_into_json_under_the_names_of_its_fields() -> None:
 
 def parameters(name: str) -> Iterator[str]:
     command = importlib.import_module(f"launcher.cli.{name}").command
+    yield from getattr(command, "commands", ())
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
             yield (parameter.metavar or parameter.name or "").upper()
@@ -162,4 +154,4 @@ def takes(value: dict[str, Any]) -> Iterator[str]:
     elif value["type"] == "string":
         yield f"text of at most {value['maxLength']}" if "maxLength" in value else "text"
     else:
-        yield {"object": "keys", "null": "null", "array": "list of text"}[value["type"]]
+        yield {"object": "keys", "null": "null"}[value["type"]]

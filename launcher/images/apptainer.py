@@ -1,0 +1,52 @@
+"""Apptainer: the definition file that turns a built image into a SIF, and the build where apptainer is there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from launcher import shell
+from launcher.errors import EnvironmentUnfit
+from launcher.images import build as images
+from launcher.images.build import Built
+from launcher.images.versions import Variant
+
+
+def build(variant: Variant, say: Callable[[str], None]) -> Path:
+    """Write the definition file beside the image's archive and build the SIF from it; the SIF's path."""
+    built = images.last(variant)
+    if built is None:
+        raise EnvironmentUnfit(f"{variant.name} is not built", hint=f"launcher images build {variant.name}")
+    definition = Path(built.archive).with_suffix(".def")
+    definition.write_text(render(built), encoding="utf-8")
+    say(f"definition: {definition}")
+    program = shutil.which("apptainer") or shutil.which("singularity")
+    if program is None:
+        raise EnvironmentUnfit(
+            f"apptainer is missing; the definition file is {definition}",
+            hint=f"where apptainer is: apptainer build {variant.name}.sif {definition}",
+        )
+    target = definition.with_suffix(".sif")
+    if shell.complete([program, "build", "--force", str(target), str(definition)], shown=True).returncode:
+        raise EnvironmentUnfit("apptainer could not build the image (see above)")
+    return target
+
+
+def render(built: Built) -> str:
+    """The definition file: the very image, by its archive, with the engine's settings that Apptainer does not take."""
+    return f"""\
+Bootstrap: oci-archive
+From: {built.archive}
+
+%labels
+    launcher.image {built.digest}
+    launcher.lock {built.lock_digest}
+
+%environment
+    export PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin
+    export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+
+%runscript
+    exec launcher "$@"
+"""

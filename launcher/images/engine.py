@@ -1,0 +1,81 @@
+"""The container engine: whether one answers that can do what is asked, and which images it holds.
+
+Spoken to through its Python SDK, imported where it is used; the command line only for what the SDK cannot do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launcher import shell
+from launcher.errors import EnvironmentUnfit
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.images import Image
+
+OLDEST = 25
+"""The first engine whose own BuildKit can write an image's times anew."""
+
+
+def connect() -> DockerClient:
+    """A client of the engine that answers; EnvironmentUnfit says which of the usual reasons keeps it from that."""
+    try:
+        import docker
+        from docker.errors import DockerException
+    except ImportError:
+        raise EnvironmentUnfit("the Python package docker is missing", hint="pip install 'launcher[docker]'") from None
+    try:
+        client = docker.from_env(timeout=600)
+        client.ping()
+    except (DockerException, OSError) as error:
+        raise _unanswered(error) from None
+    return client
+
+
+def need_reproducible_builds(client: DockerClient) -> None:
+    """EnvironmentUnfit unless this engine's BuildKit can build an image twice to the same digest."""
+    version = client.version()["Version"]
+    if int(version.split(".")[0]) < OLDEST:
+        raise EnvironmentUnfit(
+            f"the engine is Docker {version}; images are built alike twice from version {OLDEST} on",
+            hint="bash .ci/engine installs Debian's",
+        )
+    if shell.read(["docker", "buildx", "version"]) is None:
+        raise EnvironmentUnfit("docker has no buildx plugin", hint="apt-get install docker-buildx")
+    status = dict(client.info().get("DriverStatus") or [])
+    if status.get("driver-type") != "io.containerd.snapshotter.v1":
+        raise EnvironmentUnfit(
+            "the engine does not use the containerd image store, without which BuildKit cannot export an archive",
+            hint='put {"features": {"containerd-snapshotter": true}} into /etc/docker/daemon.json and restart it',
+        )
+
+
+def load(archive: str) -> None:
+    """Give the engine the image of an archive."""
+    done = shell.complete(["docker", "load", "--quiet", "--input", archive])
+    if done.returncode:
+        raise EnvironmentUnfit(f"the engine did not take the image: {done.stderr.strip()[-500:]}")
+
+
+def find(client: DockerClient, reference: str) -> Image | None:
+    """An image the engine holds; None when it has none of that name. Nothing is ever pulled."""
+    from docker.errors import ImageNotFound
+
+    try:
+        return client.images.get(reference)
+    except ImageNotFound:
+        return None
+
+
+def _unanswered(error: Exception) -> EnvironmentUnfit:
+    said = f"{error} {error.__cause__ or ''} {error.__context__ or ''}"
+    if "ermission denied" in said:
+        return EnvironmentUnfit(
+            "an engine is there, but you may not speak to it", hint="sudo usermod -aG docker $USER, then log in again"
+        )
+    if "No such file" in said or "Connection refused" in said or "FileNotFoundError" in said:
+        return EnvironmentUnfit(
+            "no Docker engine answers", hint="install Docker, or start it: sudo systemctl start docker"
+        )
+    return EnvironmentUnfit(f"the Docker engine does not answer: {error}")
