@@ -7,9 +7,11 @@ of an epoch.
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import os
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from launcher.plan import Plan
+from launcher.processes import die_with_parent
 from launcher.worker import samples, seeding
 from launcher.worker.order import Indices, Permutation
 from launcher.worker.timetable import Timetable
@@ -109,7 +112,8 @@ class Stream:
         self.batches = batches
         self.numbers = numbers
         self.loader = _loader(batches, numbers, plan, pin_memory) if plan.spec.loader.workers else None
-        self.waiting = iter(self.loader) if self.loader else None
+        with _deaf():
+            self.waiting = iter(self.loader) if self.loader else None
 
     def __iter__(self) -> Iterator[Any]:
         if self.loader is None:
@@ -129,7 +133,7 @@ def _loader(batches: Dataset[Any], numbers: range, plan: Plan, pin_memory: bool)
         pin_memory=pin_memory,
         persistent_workers=True,
         multiprocessing_context="fork",
-        worker_init_fn=_begin_worker,
+        worker_init_fn=partial(_begin_worker, os.getpid()),
     )
 
 
@@ -146,14 +150,20 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return batch.to(device) if hasattr(batch, "to") else batch
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes forked in here never hear SIGTERM or SIGINT. Sent to the whole group, these ask the rank to save
+    first, for which it still needs its batches; its loader processes end by its word, or with it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(rank: int, _number: int) -> None:
+    die_with_parent(rank)
+
+
 def _as_made(batch: Any) -> Any:
     return batch
-
-
-def _begin_worker(_number: int) -> None:
-    """A loader process ends with its rank and by its word only: a SIGTERM to the whole group asks the rank to save
-    first, and the rank still needs its batches for that."""
-    parent_death_signal = 1
-    ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
