@@ -61,8 +61,7 @@ class Stop:
         """Agree with the other ranks through the process group's store. A thread that sleeps in the store hears of
         their wish, so call this after the last fork."""
         self._store = store
-        connection = store.clone()
-        threading.Thread(target=self._hear, args=(connection,), name="stop", daemon=True).start()
+        threading.Thread(target=self._hear, args=(store,), name="stop", daemon=True).start()
 
     def now(self, step: int) -> bool:
         """Whether the training is to stop at the end of this step. Call it after each step while `asked` is true."""
@@ -79,9 +78,10 @@ class Stop:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.asked = True
 
-    def _hear(self, connection: Store) -> None:
+    def _hear(self, store: Store) -> None:
+        """On a connection of its own, made here: torch asks the name server about it, which can take seconds."""
         try:
-            connection.wait([ASKED], FOR_EVER)
+            store.clone().wait([ASKED], FOR_EVER)
         except RuntimeError:
             return  # the store has gone, and with it the run
         self.asked = True
