@@ -95,6 +95,8 @@ def _rank(plan: Plan, rank: int, store: str, environment: Mapping[str, str], que
     from launcher.worker.context import Context
     from launcher.worker.tasks import native
 
+    if "TEST_EVENTS" in os.environ:
+        os.environ["LAUNCHER_EVENTS_FD"] = str(os.open(os.environ["TEST_EVENTS"], os.O_WRONLY | os.O_APPEND))
     try:
         context = Context.create(plan, rank=rank, local_rank=0, node_rank=rank)
         context.stop.install()

@@ -40,10 +40,10 @@ class Augmented(Dataset[Any]):
 class Net(nn.Module):
     """Batch statistics, dropout, and enough parameters for several buckets where asked."""
 
-    def __init__(self, width: int, hidden: int, layers: int, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int, layers: int, dropout: float, normalize: bool = True) -> None:
         super().__init__()
         self.first = nn.Linear(width, hidden)
-        self.norm = nn.BatchNorm1d(hidden)
+        self.norm = nn.BatchNorm1d(hidden) if normalize else nn.Identity()
         self.middle = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
         self.last = nn.Linear(hidden, width)
@@ -91,9 +91,10 @@ def classifier(
     schedule: str | None = "cosine",
     rate: float = 0.01,
     samples: int = 56,
+    normalize: bool = True,
 ) -> Task:
     data: Dataset[Any] = tensors(samples)
-    model = Net(8, hidden, layers, dropout)
+    model = Net(8, hidden, layers, dropout, normalize)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     schedules: dict[str | None, Any] = {
         None: None,
@@ -133,4 +134,74 @@ def pair() -> Task:
         },
         data=Augmented(tensors()),
         step=step,
+    )
+
+
+def faulty(kind: str) -> Any:
+    """A task with one fault."""
+    model = nn.Linear(8, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    right: dict[str, Any] = {"model": model, "optimizer": optimizer, "data": tensors(), "loss": plain_loss}
+    validating = {**right, "validation": tensors(13), "metrics": accuracy}
+    tasks: dict[str, Any] = {
+        "no task": {"model": model},
+        "no loss": lambda: Task(**{**right, "loss": None}),
+        "both": lambda: Task(**right, step=lambda models, batch, optimize: {}),
+        "two optimizers": lambda: Task(**{**right, "optimizer": {"a": optimizer, "b": optimizer}}),
+        "vector loss": lambda: Task(**{**right, "loss": lambda model, batch: model(batch[0]).sum(1)}),
+        "no metrics": lambda: Task(**right, validation=tensors()),
+        "mean metric": lambda: Task(**{**validating, "metrics": lambda model, batch: {"loss": batch[0].mean()}}),
+        "few": lambda: Task(**{**right, "data": tensors(1)}),
+        "exception": lambda: Task(**{**right, "loss": lambda model, batch: {}["missing"]}),
+        "unknown optimizer": lambda: Task(
+            **{**right, "loss": None, "step": lambda models, batch, optimize: optimize("optimiser", torch.ones(()))}
+        ),
+        "step without loss": lambda: Task(**{**right, "loss": None, "step": lambda models, batch, optimize: {}}),
+        "poisoned weights": lambda: Task(**{**right, "loss": poisoned_loss}),
+    }
+    found = tasks[kind]
+    return found() if callable(found) else found
+
+
+def plain_loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def poisoned_loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
+    """Finite, with a gradient that is not."""
+    return model(batch[0]).mul(0).sum().sqrt()
+
+
+def diverging(sample: int = 20, rank: int = 0) -> Task:
+    """The loss is infinite on one rank when it sees one sample."""
+    model = nn.Linear(1, 1)
+
+    def loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
+        bad = bool((batch[0] == sample).any()) and _own_rank() == str(rank)
+        return model(batch[0]).mean() + (torch.inf if bad else 0)
+
+    data = TensorDataset(torch.arange(48.0).unsqueeze(1))
+    return Task(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=1e-6), data=data, loss=loss)
+
+
+def recited(values: list[float]) -> Task:
+    """A validation metric that takes these values one after the other."""
+    model = nn.Linear(1, 1)
+    coming = iter(values)
+    state = {"value": 0.0, "seen": 0}
+
+    def metrics(model: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
+        if state["seen"] % 12 == 0:
+            state["value"] = next(coming)
+        state["seen"] += len(batch[0])
+        return {"quality": torch.full((len(batch[0]),), state["value"])}
+
+    data = TensorDataset(torch.arange(12.0).unsqueeze(1))
+    return Task(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.01),
+        data=data,
+        loss=lambda model, batch: model(batch[0]).pow(2).mean(),
+        validation=data,
+        metrics=metrics,
     )
