@@ -52,6 +52,8 @@ def _check(options: argparse.Namespace) -> int:
         if str(options.save) == "-":
             return report.FIT
     judged = report.Report(seen, judge(seen, applicable(chosen, seen)), options.strict)
+    if options.select:
+        _tell_unjudged(chosen, judged)
     if options.json:
         print(json.dumps(report.as_json(judged), indent=2))
     elif options.junit:
@@ -151,6 +153,14 @@ def _endpoint(text: str) -> tuple[str, int]:
     if not colon or not port.isdigit() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
+
+
+def _tell_unjudged(chosen: list[Check], judged: report.Report) -> None:
+    """What was asked for by name and belongs to a tier that was not collected must not look as if it had passed."""
+    answered = {result.id for result in judged.results}
+    silent = [f"{one.id} (tier {one.tier})" for one in chosen if one.id not in answered]
+    if silent:
+        print(f"envcheck: not judged: {', '.join(silent)}", file=sys.stderr)
 
 
 def _print_list(chosen: list[Check]) -> int:

@@ -9,6 +9,7 @@ within a round. Prints a table; judges nothing.
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -28,13 +29,19 @@ RATIOS = [("envcheck", "torch.utils.collect_env"), ("envcheck", "python -c 'impo
 
 def main(rounds: int) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    processor: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for turn in range(rounds + 1):
         for name, words in COMMANDS.items():
-            took = timed([sys.executable, *words])
+            wall, cpu = timed([sys.executable, *words])
             if turn:  # the first round only warms the caches
-                seconds[name].append(took)
+                seconds[name].append(wall)
+                processor[name].append(cpu)
     for name, values in seconds.items():
-        print(f"{name:<28} median {statistics.median(values):6.3f} s   {min(values):6.3f} - {max(values):6.3f}")
+        cpu = statistics.median(processor[name])
+        print(
+            f"{name:<26} median {statistics.median(values):6.3f} s ({min(values):6.3f} - {max(values):6.3f})"
+            f"   processor {cpu:6.3f} s"
+        )
     over = [one - bare for one, bare in zip(seconds["envcheck --static"], seconds["python -c pass"], strict=True)]
     print(f"static tier over python's own start: median {statistics.median(over):.3f} s")
     for name, other in RATIOS:
@@ -42,11 +49,14 @@ def main(rounds: int) -> None:
         print(f"{name} / {other}: median {statistics.median(ratios):.2f}   {min(ratios):.2f} - {max(ratios):.2f}")
 
 
-def timed(command: list[str]) -> float:
-    started = time.perf_counter()
+def timed(command: list[str]) -> tuple[float, float]:
+    """Wall and processor seconds; the latter hardly depend on what else the machine does."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - started, used
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,20 +93,28 @@ class Bench:
 
 
 def real_facts(
-    sections: Iterable[str] = (),
     environ: Mapping[str, str] | None = None,
     wrapper: Sequence[str] = (),
     options: Sequence[str] = (),
     cwd: Path | None = None,
 ) -> Facts:
     """What envcheck sees of this very machine, run as a child: under `wrapper` (prlimit, unshare …) and `environ`."""
-    import os
+    if environ or wrapper or options or cwd:
+        return _seen_by_a_child(environ or {}, wrapper, options, cwd or REPOSITORY)
+    return _the_machine_as_it_is()
 
-    argv = [*wrapper, sys.executable, "-m", "envcheck", "--static", "--save", "-", *options]
+
+@functools.cache
+def _the_machine_as_it_is() -> Facts:
+    """The healthy twins that change nothing share one look."""
+    return _seen_by_a_child({}, (), (), REPOSITORY)
+
+
+def _seen_by_a_child(environ: Mapping[str, str], wrapper: Sequence[str], options: Sequence[str], cwd: Path) -> Facts:
     done = subprocess.run(
-        argv,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(environ or {})},
-        cwd=cwd or REPOSITORY,
+        [*wrapper, sys.executable, "-m", "envcheck", "--static", "--save", "-", *options],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environ},
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,

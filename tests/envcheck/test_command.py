@@ -134,3 +134,8 @@ def test_a_wrong_option_is_exit_2(words: list[str]) -> None:
 def test_facts_that_cannot_be_written_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--static", "--select", "DET002", "--save", str(tmp_path / "no" / "facts.json")]) == 2
     assert "No such file or directory" in capsys.readouterr().err
+
+
+def test_a_selected_check_of_another_tier_is_told_as_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--static", "--select", "LIB020,DET002"]) == 0
+    assert "not judged: LIB020 (tier torch)" in capsys.readouterr().err
