@@ -7,21 +7,19 @@ rename, when every byte of it is on the disk. Other names: `.tmp-…` is being w
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import xxhash
-
-from launcher.errors import JobFailed
-from launcher.manifest import CHUNK, MANIFEST, Damaged, FileDigest, Manifest, read, step_name, step_of, verify
+from launcher import durable
+from launcher.errors import EnvironmentUnfit, JobFailed
+from launcher.manifest import MANIFEST, Damaged, Manifest, read, step_name, step_of, verify
 
 Fence = Callable[[], None]
 """Raises Fenced when a newer attempt at the run has begun."""
@@ -29,7 +27,6 @@ Contents = Mapping[str, Sequence[memoryview]]
 """The bytes of each file of a checkpoint, in pieces."""
 
 _ATTEMPT = "attempt"
-_RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 
 
 class Fenced(JobFailed):
@@ -66,25 +63,21 @@ def folder(run_dir: Path) -> Path:
 def claim(run_dir: Path, attempt: int) -> Fence:
     """Make `attempt` the one that may commit, clear away what older attempts left half done, and return its fence.
 
-    Raises Fenced where a newer attempt has begun.
+    Raises Fenced where a newer attempt has begun, EnvironmentUnfit where the folder cannot be written.
     """
-    root = folder(run_dir)
-    root.mkdir(mode=0o700, exist_ok=True)
-    newest = _newest_attempt(run_dir)
-    if newest is not None and newest > attempt:
-        raise _fenced(run_dir, attempt)
-    if newest != attempt:
-        temporary = run_dir / f".{_ATTEMPT}-{attempt}"
-        temporary.unlink(missing_ok=True)
-        write(temporary, [memoryview(b"%d\n" % attempt)])
-        temporary.rename(run_dir / _ATTEMPT)
-    _sync_folder(run_dir)
-    _clear_leftovers(root, attempt)
 
     def fence() -> None:
         if _newest_attempt(run_dir) != attempt:
-            raise _fenced(run_dir, attempt)
+            raise Fenced(f"attempt {attempt} may not save checkpoints any more: {run_dir / _ATTEMPT} names another")
 
+    root = folder(run_dir)
+    with _unfit(f"{root} cannot be used for checkpoints"):
+        root.mkdir(mode=0o700, exist_ok=True)
+        if (_newest_attempt(run_dir) or 0) < attempt:
+            durable.replace(run_dir / _ATTEMPT, b"%d\n" % attempt)
+        fence()
+        durable.sync_folder(run_dir)
+        _clear_leftovers(root, attempt)
     return fence
 
 
@@ -98,10 +91,14 @@ def names(root: Path) -> list[str]:
 
 
 def newest_verified(root: Path, report: Report = lambda fault: None) -> tuple[str, Manifest] | None:
-    """The newest checkpoint every byte of which is as written; damaged ones are set aside and reported."""
-    for name in names(root):
-        if manifest := _sound(root, name, report):
-            return name, manifest
+    """The newest checkpoint every byte of which is as written; damaged ones are set aside and reported.
+
+    Raises EnvironmentUnfit where the folder cannot be read.
+    """
+    with _unfit(f"the checkpoints in {root} cannot be read"):
+        for name in names(root):
+            if manifest := _sound(root / name, report):
+                return name, manifest
     return None
 
 
@@ -114,10 +111,11 @@ def save(
     NoSpace, Fenced, Damaged, or JobFailed where the file system fails; earlier checkpoints are then as they were.
     """
     try:
-        _check_space(root, manifest.step, contents)
+        if _size(contents) > _free(root):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
         temporary = begin(root, manifest.step, manifest.attempt)
         try:
-            files = {name: write(temporary / name, pieces) for name, pieces in contents.items()}
+            files = {name: durable.write(temporary / name, pieces) for name, pieces in contents.items()}
             final = commit(temporary, dataclasses.replace(manifest, files=files), fence)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -126,7 +124,8 @@ def save(
         fence()
         prune(root, keep=keep, known=known, report=report)
     except OSError as error:
-        fence()
+        with suppress(OSError):
+            fence()  # a successor clears our folder away: then that is what happened
         raise _not_saved(root, manifest.step, contents, error) from error
     return committed
 
@@ -143,41 +142,21 @@ def begin(root: Path, step: int, attempt: int) -> Path:
     raise OSError(errno.EEXIST, "too many unfinished checkpoints", str(root / name))
 
 
-def write(path: Path, pieces: Sequence[memoryview]) -> FileDigest:
-    """Write a new file, hashing the bytes as they go, and wait until they are on the disk."""
-    digest, size = xxhash.xxh3_128(), 0
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        for piece in pieces:
-            for start in range(0, len(piece), CHUNK):
-                block = piece[start : start + CHUNK]
-                digest.update(block)
-                size += len(block)
-                while block:
-                    block = block[os.write(descriptor, block) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return FileDigest(size=size, xxh3_128=digest.hexdigest())
-
-
 def commit(temporary: Path, manifest: Manifest, fence: Fence) -> Path:
     """Give a written checkpoint its name, in one step, once all of it is on the disk.
 
     One of that name that stands already, from a replayed step, is kept if its files are the same and sound, else set
     aside. Raises Fenced when the attempt is no longer the newest.
     """
-    root, final = temporary.parent, temporary.parent / manifest.name
-    write(temporary / MANIFEST, [memoryview(manifest.to_bytes())])
-    _sync_folder(temporary)
+    final = temporary.with_name(manifest.name)
+    durable.write(temporary / MANIFEST, [memoryview(manifest.to_bytes())])
+    durable.sync_folder(temporary)
     fence()
-    if not final.exists():
-        temporary.rename(final)
-    elif earlier := _sound(root, final.name, lambda fault: None):
-        _settle(temporary, manifest, earlier)
+    if final.exists() and (earlier := _sound(final, lambda fault: None)):
+        _settle(temporary, manifest, final, earlier)
     else:
         temporary.rename(final)
-    _sync_folder(root)
+    durable.sync_folder(final.parent)
     return final
 
 
@@ -191,66 +170,45 @@ def prune(root: Path, *, keep: int, known: Collection[str] = (), report: Report 
     doomed, kept, protected = [], 0, _newest_protected(root)
     for name in names(root):
         if kept < keep:
-            kept += name in known or _sound(root, name, report) is not None
+            kept += name in known or _sound(root / name, report) is not None
         elif name != protected:
             doomed.append(name)
-    gone = [_rename_to_free(root, name, f".gone-{name}") for name in doomed]
+    gone = [durable.rename_to_free(root / name, f".gone-{name}") for name in doomed]
     if gone:
-        _sync_folder(root)  # else a power loss could leave half a folder under its own name
+        durable.sync_folder(root)  # else a power loss could leave half a folder under its own name
     for path in gone:
         shutil.rmtree(path, ignore_errors=True)
     return doomed
 
 
-def _sound(root: Path, name: str, report: Report) -> Manifest | None:
+def _sound(path: Path, report: Report) -> Manifest | None:
+    """The manifest of a checkpoint that verifies; one that does not is set aside."""
     try:
-        return verify(root / name)
+        return verify(path)
     except Damaged as damage:
-        kept_as = name
+        kept_as = path.name
         with suppress(OSError):  # a failing disk may not let it be moved, yet let an older one be read
-            kept_as = _rename_to_free(root, name, f"bad-{name}").name
-            _sync_folder(root)
-        report(Fault(checkpoint=name, file=damage.file, reason=damage.reason, kept_as=kept_as))
+            kept_as = durable.rename_to_free(path, f"bad-{path.name}").name
+            durable.sync_folder(path.parent)
+        report(Fault(checkpoint=path.name, file=damage.file, reason=damage.reason, kept_as=kept_as))
         return None
 
 
-def _settle(temporary: Path, manifest: Manifest, earlier: Manifest) -> None:
+def _settle(temporary: Path, manifest: Manifest, final: Path, earlier: Manifest) -> None:
     """Choose between a sound checkpoint that stands and the same step written again."""
-    root, name = temporary.parent, manifest.name
     same = earlier.files == manifest.files
     if same and earlier.protected >= manifest.protected:
         return
-    _exchange(temporary, root / name)
-    if not same:
-        _rename_to_free(root, temporary.name, f"replaced-{name}")
-
-
-def _exchange(first: Path, second: Path) -> None:
-    """Swap two folders in one step; where the file system cannot, in three."""
-    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if swap and swap(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
-        return
-    if swap and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(first))
-    aside = _rename_to_free(second.parent, second.name, f"replaced-{second.name}")
-    first.rename(second)
-    aside.rename(first)
-
-
-def _rename_to_free(root: Path, name: str, wanted: str) -> Path:
-    number = 1
-    while (root / f"{wanted}-{number}").exists():
-        number += 1
-    return (root / name).rename(root / f"{wanted}-{number}")
+    moved = durable.exchange(temporary, final)
+    if moved is None and not same:
+        durable.rename_to_free(temporary, f"replaced-{final.name}")
 
 
 def _newest_protected(root: Path) -> str | None:
     for name in names(root):
-        try:
+        with suppress(Damaged):
             if read(root / name).protected:
                 return name
-        except Damaged:
-            continue
     return None
 
 
@@ -268,20 +226,14 @@ def _newest_attempt(run_dir: Path) -> int | None:
         return None
 
 
-def _fenced(run_dir: Path, attempt: int) -> Fenced:
-    return Fenced(f"attempt {attempt} may not save checkpoints any more: {run_dir / _ATTEMPT} names another")
-
-
-def _check_space(root: Path, step: int, contents: Contents) -> None:
-    if _size(contents) > _free(root):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root / step_name(step)))
-
-
 def _not_saved(root: Path, step: int, contents: Contents, error: OSError) -> JobFailed:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return JobFailed(f"the checkpoint of step {step} could not be saved: {error}")
+    free = "fewer"
+    with suppress(OSError):
+        free = f"{_free(root):,}"
     return NoSpace(
-        f"no space left in {root}: a checkpoint needs {_size(contents):,} bytes, {_free(root):,} are free",
+        f"no space left in {root}: a checkpoint needs {_size(contents):,} bytes, {free} are free",
         hint="free some space, or keep fewer checkpoints with --set checkpoint.keep=2, then launcher resume",
     )
 
@@ -295,9 +247,9 @@ def _free(root: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def _unfit(what: str) -> Iterator[None]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        raise EnvironmentUnfit(f"{what}: {error}", hint="see that the disk is well and the folder yours") from error

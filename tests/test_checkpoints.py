@@ -6,15 +6,16 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import xxhash
 
-from launcher import checkpoints
+from launcher import checkpoints, durable
 from launcher.checkpoints import Fault, Fenced, NoSpace
-from launcher.errors import JobFailed
+from launcher.errors import EnvironmentUnfit, JobFailed
 from launcher.manifest import Damaged, Manifest, read, verify
 
 
@@ -256,7 +257,7 @@ def test_two_starts_of_one_attempt_never_share_a_folder(run: Run, tmp_path: Path
     first, second = (checkpoints.begin(run.root, 5, 1) for _ in range(2))
     assert first != second
     for folder in (first, second):
-        files = {"model": checkpoints.write(folder / "model", [memoryview(b"same")])}
+        files = {"model": durable.write(folder / "model", [memoryview(b"same")])}
         checkpoints.commit(folder, Manifest(**{**vars(blank(5)), "files": files}), run.fence)
     assert run.newest() == "step-00000005"
 
@@ -375,6 +376,40 @@ def test_a_folder_we_may_not_read_is_not_taken_for_damage(run: Run, monkeypatch:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(PermissionError):
+    with pytest.raises(EnvironmentUnfit, match=r"cannot be read: .*Permission denied"):
         run.newest()
+    assert run.listing() == ["step-00000001"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it mounts a small tmpfs")
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs, which this container lacks")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)  # noqa: S607
+
+
+def test_a_disk_that_is_full_keeps_the_earlier_one(small_disk: Path) -> None:
+    run = Run(small_disk)
+    run.save(1, model=bytes(100_000))
+    with pytest.raises(NoSpace, match="a checkpoint needs 200,003 bytes"):
+        run.save(2, model=bytes(200_000))
+    assert run.newest() == "step-00000001"
+    run.save(3, model=bytes(50_000))
+
+
+def test_a_disk_that_fills_up_while_we_write_keeps_the_earlier_one(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(small_disk)
+    run.save(1, model=bytes(100_000))
+    monkeypatch.setattr(checkpoints, "_free", lambda root: 1 << 40)
+    with pytest.raises(NoSpace, match="no space left in"):
+        run.save(2, model=bytes(200_000))
     assert run.listing() == ["step-00000001"]

@@ -1,0 +1,1 @@
+"""Fault injection into the checkpoint protocol: every file call, every kind of failure."""
