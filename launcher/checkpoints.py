@@ -122,7 +122,7 @@ def save(
         committed = verify(final, from_disk=True)
         known.add(final.name)
         fence()
-        prune(root, keep=keep, known=known, report=report)
+        prune(root, keep=keep, spare=final.name, known=known, report=report)
     except OSError as error:
         with suppress(OSError):
             fence()  # a successor clears our folder away: then that is what happened
@@ -160,18 +160,20 @@ def commit(temporary: Path, manifest: Manifest, fence: Fence) -> Path:
     return final
 
 
-def prune(root: Path, *, keep: int, known: Collection[str] = (), report: Report = lambda fault: None) -> list[str]:
-    """Delete all but the newest `keep` sound checkpoints and the newest protected one; return the names deleted.
+def prune(
+    root: Path, *, keep: int, spare: str = "", known: Collection[str] = (), report: Report = lambda fault: None
+) -> list[str]:
+    """Delete all but the newest `keep` sound checkpoints, the newest protected one and `spare`; return what is gone.
 
     Those in `known` count as sound; of the others as many are verified as are needed to keep that many.
     """
     if keep < 2:
         raise ValueError("keep at least two checkpoints: the newest may turn out to be damaged")
-    doomed, kept, protected = [], 0, _newest_protected(root)
+    doomed, kept, spared = [], 0, (spare, _newest_protected(root))
     for name in names(root):
         if kept < keep:
             kept += name in known or _sound(root / name, report) is not None
-        elif name != protected:
+        elif name not in spared:
             doomed.append(name)
     gone = [durable.rename_to_free(root / name, f".gone-{name}") for name in doomed]
     if gone:

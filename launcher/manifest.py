@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import fcntl
 import json
+import mmap
 import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,10 @@ from launcher.errors import JobFailed
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-CHUNK = 1 << 20  # bytes: hashed while the processor's cache still holds them
+CHUNK = 1 << 20
+"""Bytes read at once, and hashed while the processor's cache still holds them."""
+BLOCK = 1 << 23
+"""Bytes written, or read past the system's cache, at once; smaller files do not go past it."""
 
 _OPENING, _CLOSING, _DIGEST_LENGTH = b'{"xxh3_128": "', b'",', 32
 _LARGEST_MANIFEST = 1 << 24
@@ -155,14 +160,35 @@ def check(checkpoint: str, file: str, expected: FileDigest, found: FileDigest) -
 
 def digest_of(path: Path, *, from_disk: bool = False) -> FileDigest:
     digest, size = xxhash.xxh3_128(), 0
-    block = memoryview(bytearray(CHUNK))
     with _opened(path) as descriptor:
         if from_disk and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        while count := os.readv(descriptor, [block]):
+        past_cache = from_disk and os.fstat(descriptor).st_size >= BLOCK
+        if past_cache:
+            set_direct(descriptor, True)
+        block = memoryview(mmap.mmap(-1, BLOCK if past_cache else CHUNK))
+        while count := _read_some(descriptor, block):
             digest.update(block[:count])
             size += count
     return FileDigest(size=size, xxh3_128=digest.hexdigest())
+
+
+def set_direct(descriptor: int, wanted: bool) -> None:
+    """Let reads and writes go past the system's cache, or not, where the file system leaves the choice."""
+    direct = getattr(os, "O_DIRECT", 0)
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    with suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | direct if wanted else flags & ~direct)
+
+
+def _read_some(descriptor: int, block: memoryview) -> int:
+    try:
+        return os.readv(descriptor, [block])
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    set_direct(descriptor, False)  # some file systems take the flag and then refuse the read
+    return os.readv(descriptor, [block])
 
 
 def _digest(body: bytes) -> bytes:

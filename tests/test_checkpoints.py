@@ -319,6 +319,12 @@ def test_the_best_one_outlives_the_pruning_until_a_better_one_comes(run: Run) ->
     assert run.listing() == ["step-00000005", "step-00000006"]
 
 
+def test_one_that_was_just_saved_is_not_pruned_for_a_later_step(run: Run) -> None:
+    for step in (8, 9, 1):
+        run.save(step)
+    assert run.listing() == ["step-00000001", "step-00000008", "step-00000009"]
+
+
 def test_a_damaged_one_does_not_count_as_kept(run: Run) -> None:
     run.save(1), run.save(2)
     flip(run.root / "step-00000002" / "model", 0)

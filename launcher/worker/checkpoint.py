@@ -110,8 +110,8 @@ class Checkpoints:
     def _snapshot(self, model: Mapping[str, Tensor], training: Any) -> checkpoints.Contents:
         encoded, state = tree.encode(training)
         contents = {
-            _MODEL: self._buffers[_MODEL].snapshot(model),
-            _STATE: self._buffers[_STATE].snapshot(state),
+            _MODEL: [self._buffers[_MODEL].snapshot(model)],
+            _STATE: [self._buffers[_STATE].snapshot(state)],
             _TREE: [memoryview(json.dumps(encoded, allow_nan=False, indent=1).encode())],
         }
         if self._plan.device == "cuda":

@@ -7,6 +7,7 @@ already; `parse` gives the tensors of a mapped file without copying them.
 from __future__ import annotations
 
 import json
+import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ METADATA = "__metadata__"
 
 _DTYPES = {code: dtype for dtype, code in CODES.items()}
 _PADDING = 8
+_NOTHING = torch.empty(0, dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,12 @@ class Buffer:
 
     def __init__(self, *, pinned: bool) -> None:
         self._pinned = pinned
-        self._memory = torch.empty(0, dtype=torch.uint8)
+        self._memory = self._image = _NOTHING
         self._layout: Layout | None = None
         self._views: list[tuple[str, Tensor]] = []
 
-    def snapshot(self, tensors: Mapping[str, Tensor]) -> list[memoryview]:
-        """Copy the tensors; returns the file's bytes in pieces. They hold until the next snapshot.
+    def snapshot(self, tensors: Mapping[str, Tensor]) -> memoryview:
+        """Copy the tensors; returns the file's bytes, which hold until the next snapshot.
 
         Copies from a GPU are only queued: wait for its stream before reading the bytes.
         """
@@ -112,14 +114,18 @@ class Buffer:
             self._arrange(layout)
         for name, view in self._views:
             view.copy_(tensors[name].detach(), non_blocking=self._pinned)
-        return [memoryview(layout.header()), self._memory.numpy().data[: layout.size]]
+        return self._image.numpy().data
 
     def _arrange(self, layout: Layout) -> None:
-        if layout.size > self._memory.numel():
-            self._memory = torch.empty(0, dtype=torch.uint8)  # frees the old before it takes the new
-            self._memory = torch.empty(layout.size, dtype=torch.uint8, pin_memory=self._pinned)
-        self._layout = layout
-        self._views = [(slot.name, _view(self._memory, slot)) for slot in layout.slots if slot.stop > slot.start]
+        header = layout.header()
+        size = len(header) + layout.size
+        if size > self._memory.numel():
+            self._views, self._image, self._memory = [], _NOTHING, _NOTHING  # the old goes before the new is taken
+            self._memory = _pages(size, pinned=self._pinned)
+        self._layout, self._image = layout, self._memory[:size]
+        self._image[: len(header)] = torch.frombuffer(bytearray(header), dtype=torch.uint8)
+        data = self._image[len(header) :]
+        self._views = [(slot.name, _view(data, slot)) for slot in layout.slots if slot.stop > slot.start]
 
 
 def parse(data: Tensor) -> dict[str, Tensor]:
@@ -140,6 +146,13 @@ def parse(data: Tensor) -> dict[str, Tensor]:
         return tensors | {name: tensors[owner] for name, owner in aliases.items()}
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"not a tensor file: {error}") from error
+
+
+def _pages(size: int, *, pinned: bool) -> Tensor:
+    """Memory that starts on a page, as writing past the system's cache needs it."""
+    if pinned:
+        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+    return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
 
 
 def _place(name: str, tensor: Tensor) -> tuple[object, ...]:

@@ -19,7 +19,7 @@ SHAPES = [(), (0,), (3,), (2, 0, 3), (2, 3), (1, 2, 3, 4)]
 
 
 def written(tensors: dict[str, Tensor]) -> bytes:
-    return b"".join(Buffer(pinned=False).snapshot(tensors))
+    return bytes(Buffer(pinned=False).snapshot(tensors))
 
 
 def reread(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
