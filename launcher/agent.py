@@ -29,7 +29,7 @@ class Agent:
         descriptors = [events_end] + ([listener.fileno()] if listener else [])
         with log.open("ab") as errors:
             self.process = shell.start(
-                [sys.executable, "-P", "-m", "launcher.worker", *(["--probe"] if probe else [])],
+                [sys.executable, "-P", "-m", "launcher.worker", plan.spec.task.kind, *(["--probe"] if probe else [])],
                 env={**os.environ, **environment(plan), "LAUNCHER_EVENTS_FD": str(events_end)},
                 stderr=errors,
                 pass_fds=descriptors,

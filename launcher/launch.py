@@ -93,9 +93,9 @@ def stop(run_dir: Path, *, timeout: float) -> RunRecord:
 def _load(job_path: Path, overrides: Sequence[str]) -> JobSpec:
     spec = jobfile.load(job_path, overrides)
     target.check(spec.task, job_path)
-    if spec.task.kind != "native":
+    if spec.task.kind in ("lightning", "ignite"):
         raise RequestError(
-            f"{job_path} task.kind: {spec.task.kind} is not available in this version", hint="choose native"
+            f"{job_path} task.kind: {spec.task.kind} is not available in this version", hint="choose native or script"
         )
     return spec
 

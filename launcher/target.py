@@ -13,7 +13,7 @@ from launcher.spec import TaskSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A file or an importable module, and a name in it."""
+    """A file or an importable module, and a name in it; a script has none."""
 
     file: Path | None
     module: str | None
@@ -21,7 +21,9 @@ class Target:
 
 
 def parse(text: str, job_dir: Path) -> Target:
-    """Read `path/file.py:function` (relative to the job file) or `package.module:function`."""
+    """Read `path/file.py:function` (relative to the job file), `package.module:function`, or `path/script.py`."""
+    if text.endswith(".py"):
+        return Target(file=job_dir / text, module=None, name="")
     place, _, name = text.rpartition(":")
     if place.endswith(".py"):
         return Target(file=job_dir / place, module=None, name=name)
@@ -30,8 +32,6 @@ def parse(text: str, job_dir: Path) -> Target:
 
 def check(task: TaskSpec, job_path: Path) -> None:
     """Raises RequestError if the target's file is missing, does not parse or plainly lacks the name."""
-    if task.kind == "script":
-        return
     target = parse(task.target, job_path.parent)
     if target.file is None:
         return
@@ -46,7 +46,7 @@ def check(task: TaskSpec, job_path: Path) -> None:
         line = getattr(error, "lineno", None)
         raise RequestError(f"{target.file}:{line or 1} {error}", hint="the target must be valid Python") from error
     names = _top_level_names(tree)
-    if target.name not in names and "*" not in names:
+    if target.name and target.name not in names and "*" not in names:
         nearest = difflib.get_close_matches(target.name, names, n=1)
         raise RequestError(
             f"{job_path} task.target: {target.file} has no {target.name}",

@@ -63,10 +63,15 @@ def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the job file, for the completion and checks of editors."""
     described = _adapter().json_schema()
     described["properties"]["name"]["pattern"] = f"^{rules.NAME}$"
-    described["$defs"]["Training"]["oneOf"] = [
+    one_length = [
         {"required": [given], "properties": {given: {"type": "integer"}, other: {"type": "null"}}}
         for given, other in (("epochs", "steps"), ("steps", "epochs"))
     ]
+    no_length = {"properties": {"epochs": {"type": "null"}, "steps": {"type": "null"}}}
+    script = {"properties": {"task": {"properties": {"kind": {"const": "script"}}, "required": ["kind"]}}}
+    described["if"] = script
+    described["then"] = {"properties": {"training": {"anyOf": [*one_length, no_length]}}}
+    described["else"] = {"properties": {"training": {"oneOf": one_length}}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described, "title": "launcher job file"}
 
 

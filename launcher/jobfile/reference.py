@@ -34,7 +34,7 @@ Any key can be set for one run on the command line: `--set training.epochs=5`, `
 - Unquoted words follow YAML 1.2: `no`, `yes`, `on` and `off` are text, `1e-3` is a number, dates are text.
 - `010` (octal to some readers), `.inf` and `.nan`, tags such as `!!python/name` and merged keys (`<<`) are refused.
 - Text is never made of a number: `env: {A: 1}` is a fault, `env: {A: "1"}` is not.
-- Give exactly one of `training.epochs` and `training.steps`.
+- Give exactly one of `training.epochs` and `training.steps`; a script may do without both.
 - `checkpoint.best` and `early_stop` on a metric that sounds as if larger were better (`accuracy`, `f1`, …) must say
   their `mode`.
 - `env` cannot set what launcher sets for each process: `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and their like, `LAUNCHER_…`

@@ -53,7 +53,7 @@ def _length_is_given_once(data: dict[str, Any]) -> Findings:
     if not isinstance(training, dict):
         return
     given = [key for key in ("epochs", "steps") if training.get(key) is not None]
-    if not given:
+    if not given and _text(data, "task", "kind") != "script":
         yield ("training",), "says neither epochs nor steps; give one of them"
     if len(given) == 2:
         yield (

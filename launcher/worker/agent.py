@@ -8,6 +8,7 @@ attempt.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -27,7 +28,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from envcheck import probe
 from launcher.plan import Plan
-from launcher.worker import rank
+from launcher.worker import rank, tasks
 
 RENDEZVOUS_TIMEOUT = 300
 """Seconds to wait for the other nodes' agents."""
@@ -46,6 +47,8 @@ def main() -> int:
     probed = _start_probe() if "--probe" in sys.argv else None
     import torch._dynamo  # noqa: F401  the first optimizer step imports it in every rank; here once for all of them
 
+    with contextlib.suppress(Exception):  # a package that cannot be imported is the ranks' error to tell
+        tasks.load(sys.argv[1])
     if probed is not None:
         _say({"probe": _answer(*probed)})
     request = json.loads(sys.stdin.readline() or "null")

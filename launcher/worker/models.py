@@ -15,19 +15,11 @@ from launcher.errors import JobFailed
 from launcher.worker.context import Context
 
 
-class Models:
-    """A model, or several by name, and what is trained in their place: `DistributedDataParallel` of each."""
+class Weights:
+    """One model under the name "", or several by name, seen as one set of tensors."""
 
-    def __init__(self, given: nn.Module | Mapping[str, nn.Module], context: Context) -> None:
-        self.single = isinstance(given, nn.Module)
-        self.by_name = {"": given} if isinstance(given, nn.Module) else dict(given)
-        for module in self.by_name.values():
-            module.to(context.device)
-        several = context.world_size > 1
-        self.wrapped = {name: _wrap(module, context) if several else module for name, module in self.by_name.items()}
-        self.buffers = [buffer for module in self.by_name.values() for buffer in module.buffers()] if several else []
-        self.to_train: Any = self.wrapped[""] if self.single else self.wrapped
-        self.to_validate: Any = self.by_name[""] if self.single else self.by_name
+    def __init__(self, by_name: Mapping[str, nn.Module]) -> None:
+        self.by_name = dict(by_name)
 
     def weights(self) -> dict[str, Tensor]:
         """The live tensors of every `state_dict`; with several models each key begins with the model's name."""
@@ -49,6 +41,23 @@ class Models:
         parameters = [each.detach() for module in self.by_name.values() for each in module.parameters() if each.numel()]
         largest = [torch.linalg.vector_norm(each, ord=torch.inf).float() for each in parameters]
         return not largest or bool(torch.isfinite(torch.stack(largest)).all())
+
+
+class Models(Weights):
+    """A model, or several by name, and what is trained in their place: `DistributedDataParallel` of each."""
+
+    def __init__(self, given: nn.Module | Mapping[str, nn.Module], context: Context) -> None:
+        self.single = isinstance(given, nn.Module)
+        super().__init__({"": given} if isinstance(given, nn.Module) else given)
+        for module in self.by_name.values():
+            module.to(context.device)
+        several = context.world_size > 1
+        self.wrapped = {
+            name: distributed(module, context) if several else module for name, module in self.by_name.items()
+        }
+        self.buffers = [buffer for module in self.by_name.values() for buffer in module.buffers()] if several else []
+        self.to_train: Any = self.wrapped[""] if self.single else self.wrapped
+        self.to_validate: Any = self.by_name[""] if self.single else self.by_name
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -73,11 +82,14 @@ class Models:
 
     def share_buffers(self) -> None:
         """Give every rank the buffers of rank 0, so that all go on from what a checkpoint would hold."""
-        if self.buffers:
-            _broadcast(self.buffers)
+        share(self.buffers)
 
 
-def _wrap(module: nn.Module, context: Context) -> nn.Module:
+def distributed(module: nn.Module, context: Context) -> nn.Module:
+    """`DistributedDataParallel` of a module already on its device; the module itself where nothing is trained.
+
+    It never touches the buffers: whoever trains shares them once a step (`share_buffers`).
+    """
     if not any(parameter.requires_grad for parameter in module.parameters()):
         return module
     devices = [context.device.index] if context.device.type == "cuda" else None
@@ -102,8 +114,8 @@ class _FixedBuckets(DistributedDataParallel):
         return parameters[::-1], sparse[::-1]
 
 
-def _broadcast(tensors: Iterable[Tensor]) -> None:
-    """One message for all tensors of one type."""
+def share(tensors: Iterable[Tensor]) -> None:
+    """Give every rank the tensors of rank 0, in one message for all of one type."""
     by_type: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         by_type.setdefault(tensor.dtype, []).append(tensor)

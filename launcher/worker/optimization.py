@@ -13,6 +13,12 @@ from launcher.plan import Plan
 from launcher.worker import numerics
 
 
+def learning_rates(optimizations: Mapping[str, Optimization]) -> dict[str, float]:
+    """The rates by the names they are logged under: `lr`, or with several optimizers `lr.<name>`."""
+    alone = len(optimizations) == 1
+    return {"lr" if alone else f"lr.{name}": each.learning_rate() for name, each in optimizations.items()}
+
+
 class Optimization:
     """An optimizer with its gradient scaler, if any, and its clipping."""
 

@@ -23,8 +23,8 @@ from launcher.errors import LauncherError, NotFinite
 from launcher.plan import Plan
 from launcher.processes import die_with_parent
 from launcher.store import RunFolder, write_whole
+from launcher.worker import tasks
 from launcher.worker.context import Context, Outcome
-from launcher.worker.tasks import native
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 
@@ -48,8 +48,9 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
         context.stop.install()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         context.events.emit("ready", rank=rank, pid=os.getpid())
+        task = tasks.load(plan.spec.task.kind)
         with _process_group(context):
-            outcome = native.run(context)
+            outcome = task.run(context)
         _write(folder, plan, rank, _ended(outcome))
     except BaseException as error:  # also SystemExit: a target that calls exit() has not trained
         _print(error)
@@ -64,9 +65,10 @@ class _process_group:  # noqa: N801  (reads as a verb: with _process_group(...))
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._ours = context.world_size > 1 and context.plan.spec.task.kind not in tasks.MAKES_ITS_OWN_GROUP
 
     def __enter__(self) -> None:
-        if self._context.world_size > 1:
+        if self._ours:
             device = self._context.device
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
@@ -77,7 +79,7 @@ class _process_group:  # noqa: N801  (reads as a verb: with _process_group(...))
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and dist.is_initialized():
+        if kind is None and self._ours:
             dist.barrier()
             dist.destroy_process_group()
 

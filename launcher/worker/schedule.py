@@ -38,9 +38,32 @@ class Schedule:
 
     def load(self, state: Mapping[str, Any] | None) -> None:
         if self.scheduler is not None and state is not None:
-            mine = self.scheduler.state_dict()
-            counters = {key: Counter(state[key]) for key, value in mine.items() if isinstance(value, Counter)}
-            self.scheduler.load_state_dict({**state, **counters})
+            self.scheduler.load_state_dict(with_counters(state, self.scheduler.state_dict()))
+
+
+class Schedulers:
+    """Schedulers that a loop of the task's own advances: here they are only saved and put back."""
+
+    def __init__(self, by_name: Mapping[str, Any]) -> None:
+        self.by_name = by_name
+
+    def state(self) -> dict[str, Any] | None:
+        """One scheduler's state stands alone, as the native loop's does; several have names."""
+        states = {name: each.state_dict() for name, each in self.by_name.items()}
+        return next(iter(states.values())) if len(states) == 1 else states or None
+
+    def load(self, state: Mapping[str, Any] | None) -> None:
+        if state is None:
+            return
+        for name, each in self.by_name.items():
+            own = state if len(self.by_name) == 1 else state[name]
+            each.load_state_dict(with_counters(own, each.state_dict()))
+
+
+def with_counters(state: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    """The state with a `Counter` again (MultiStepLR's) wherever `like` has one: a checkpoint holds plain dicts."""
+    counters = {key: Counter(state[key]) for key, value in like.items() if isinstance(value, Counter)}
+    return {**state, **counters}
 
 
 def _scheduler(task: Task, total_steps: int) -> LRScheduler | None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from launcher.errors import RequestError
 from launcher.plan import Plan
 from launcher.worker.best import Best
 from launcher.worker.optimization import Optimization
-from launcher.worker.schedule import Schedule
+
+
+class Schedule(Protocol):
+    """What a checkpoint needs of the learning-rate schedule."""
+
+    def state(self) -> dict[str, Any] | None: ...
+
+    def load(self, state: Mapping[str, Any] | None) -> None: ...
 
 
 @dataclass
@@ -78,3 +86,13 @@ def bests(plan: Plan) -> tuple[Best | None, Best | None]:
         Best("checkpoint.best.metric", best.metric, best.mode) if best else None,
         Best("early_stop.metric", early.metric, early.mode) if early else None,
     )
+
+
+def check_metrics_exist(plan: Plan, validates: bool, remedy: str) -> None:
+    """Raises RequestError where the job follows a validation metric and the task does not validate."""
+    for key, wish in (("checkpoint.best", plan.spec.checkpoint.best), ("early_stop", plan.spec.early_stop)):
+        if wish is not None and not validates:
+            raise RequestError(
+                f"{key} follows the metric {wish.metric!r}, and the task does not validate",
+                hint=f"{remedy}, or take the setting out",
+            )

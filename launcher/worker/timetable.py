@@ -7,6 +7,7 @@ number of samples. Fewer than processes × microbatches samples of an epoch are 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from launcher.errors import RequestError
@@ -71,12 +72,24 @@ def make(plan: Plan, samples: int) -> Timetable:
             hint=f"at least {shares} samples are needed; fewer processes or training.accumulate need less",
         )
     steps_per_epoch = samples // training.batch_size + (samples % training.batch_size >= shares)
+    return _timetable(plan, samples, steps_per_epoch, training.steps or (training.epochs or 1) * steps_per_epoch)
+
+
+def without_data(plan: Plan) -> Timetable:
+    """For a loop that has no samples to go through: one epoch, of the job's steps or without an end."""
+    training = plan.spec.training
+    total_steps = training.steps or sys.maxsize
+    return _timetable(plan, samples=0, steps_per_epoch=total_steps, total_steps=total_steps)
+
+
+def _timetable(plan: Plan, samples: int, steps_per_epoch: int, total_steps: int) -> Timetable:
+    training = plan.spec.training
     return Timetable(
         samples=samples,
         batch_size=training.batch_size,
         world_size=plan.world_size,
         accumulate=training.accumulate,
-        total_steps=training.steps or (training.epochs or 1) * steps_per_epoch,
+        total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
         validate_every=training.validate_every,
         save_every=plan.spec.checkpoint.every,

@@ -1,1 +1,39 @@
-"""Task adapters: who owns the training loop."""
+"""Task adapters by kind: who owns the training loop. Each is a module with `run(context) -> Outcome`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Protocol, cast
+
+from launcher.errors import RequestError
+from launcher.worker.context import Context, Outcome
+
+MODULES: dict[str, str] = {
+    "native": "launcher.worker.tasks.native",
+    "lightning": "launcher.worker.tasks.lightning",
+    "ignite": "launcher.worker.tasks.ignite",
+    "script": "launcher.worker.tasks.script",
+}
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "lightning": ("lightning", "pytorch_lightning"),
+    "ignite": ("ignite",),
+}
+"""What a kind needs beside torch: one of these, from the extra of the kind's own name."""
+MAKES_ITS_OWN_GROUP = frozenset({"script"})
+"""Kinds whose target initializes the process group itself, as under torchrun."""
+
+
+class Adapter(Protocol):
+    def run(self, context: Context) -> Outcome: ...
+
+
+def load(kind: str) -> Adapter:
+    """Import the kind's module. Raises RequestError where the package it needs is not installed."""
+    needed = PACKAGES.get(kind)
+    if needed and not any(importlib.util.find_spec(name) for name in needed):
+        raise RequestError(
+            f"task.kind {kind} needs the package {' or '.join(needed)}, which is not installed here",
+            hint=f"pip install 'launcher[{kind}]'",
+        )
+    return cast(Adapter, importlib.import_module(MODULES[kind]))
