@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WORKSPACES = (":4096:8", ":16:8")
 
 
-@check("DET001", remedy="export CUBLAS_WORKSPACE_CONFIG=:4096:8   # before the process starts CUDA", modes=("F91",))
+@check("DET001", remedy="export CUBLAS_WORKSPACE_CONFIG=:4096:8  # before the process starts CUDA", modes=("F91",))
 def cublas_workspace_is_fixed(environment: Environment, need: Need) -> Outcome:
     """CUBLAS_WORKSPACE_CONFIG holds one of the two values with which cuBLAS repeats itself.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, Status, check, fail, fine, unknown, warn
 from envcheck.compatibility import DriverFit, driver_for_cuda, gpu_model, newest_cuda, runs_on, wheel_archs
-from envcheck.versions import compare
+from envcheck.versions import at_least, compare
 
 if TYPE_CHECKING:
     from envcheck.sections.gpus import Driver, Gpu, Gpus, KernelLog
@@ -191,7 +191,7 @@ def torch_has_kernels_for_every_gpu(gpus: Gpus, packages: Packages, host: Host, 
             return unknown(f"nothing tells the capability of {gpu.name}")
         if not runs_on(archs, capability):
             wanted = "sm_" + capability.replace(".", "")
-            wheel = "cu130" if capability >= "7.5" or len(capability) > 3 else "cu126"
+            wheel = "cu130" if at_least(capability, "7.5") else "cu126"
             return fail(
                 f"{gpu.name} is {wanted}, torch {packages.torch} has {' '.join(archs)}", wanted=wanted, wheel=wheel
             )

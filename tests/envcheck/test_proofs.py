@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def verdict(proof: Proof, facts: Facts) -> Result:
 def test_the_planted_fault_is_caught(proof: Proof, tmp_path: Path) -> None:
     result = verdict(proof, proof.fault(Bench(tmp_path)))
     assert (result.status, proof.saw in result.saw) == (proof.status, True), result
-    assert result.remedy or proof.status not in (Status.FAIL, Status.WARN)
+    assert (result.remedy != "") is (proof.status in (Status.FAIL, Status.WARN))
+    assert not re.search(r"[{}]|\bNone\b", result.remedy), "the remedy was not filled in"
 
 
 @pytest.mark.parametrize("proof", PROOFS, ids=str)

@@ -160,6 +160,14 @@ PROOFS = [
         plant=torch(devices=(TorchDevice("cuda:0", matmul_error=float("nan")),)),
     ),
     fake(
+        "LIB021",
+        "F97",
+        "a product that raises",
+        "cuda:0: RuntimeError: CUDA error: uncorrectable ECC error",
+        base=working,
+        plant=torch(devices=(TorchDevice("cuda:0", failure="RuntimeError: CUDA error: uncorrectable ECC error"),)),
+    ),
+    fake(
         "LIB022",
         "F33",
         "a cuDNN older than its wheel",
