@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher import processes, shell
+from launcher import address, processes, shell
 from launcher.plan import Plan
 from launcher.wire import Inbox
 
@@ -19,7 +19,10 @@ from launcher.wire import Inbox
 class Agent:
     """Started at once, so that it imports torch while the node program still waits for the rendezvous."""
 
-    def __init__(self, plan: Plan, node_rank: int, *, listener: socket.socket | None, probe: bool, log: Path) -> None:
+    def __init__(
+        self, plan: Plan, node_rank: int, *, listener: socket.socket | None, probe: bool, log: Path | None
+    ) -> None:
+
         self._plan = plan
         self._node_rank = node_rank
         self._listener = listener
@@ -27,7 +30,7 @@ class Agent:
         for descriptor in (events, events_end):
             os.set_blocking(descriptor, False)  # a rank drops an event rather than wait for a reader
         descriptors = [events_end] + ([listener.fileno()] if listener else [])
-        with log.open("ab") as errors:
+        with log.open("ab") if log else contextlib.nullcontext() as errors:
             self.process = shell.start(
                 [sys.executable, "-P", "-m", "launcher.worker", plan.spec.task.kind, *(["--probe"] if probe else [])],
                 env={**os.environ, **environment(plan), "LAUNCHER_EVENTS_FD": str(events_end)},
@@ -54,6 +57,7 @@ class Agent:
             "rendezvous": rendezvous,
             "listen_fd": self._listener.fileno() if self._listener else None,
             "parent": os.getpid(),
+            "env": _interface(self._plan, rendezvous[0]),
         }
         assert self.process.stdin is not None  # noqa: S101 (shell.start gives pipes)
         with contextlib.suppress(BrokenPipeError):
@@ -66,3 +70,11 @@ class Agent:
 def environment(plan: Plan) -> Mapping[str, str]:
     """What the plan sets for the agent and its ranks, above the environment the node program was started in."""
     return {processes.MARK: plan.run_id, "PYTHONUNBUFFERED": "1", **plan.env}
+
+
+def _interface(plan: Plan, head: str) -> dict[str, str]:
+    """Lets gloo and NCCL use the interface that leads to the first node; by themselves they go by the host's name,
+    which on many machines means loopback."""
+    name = address.interface_towards(head)
+    chosen = {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
+    return {key: value for key, value in chosen.items() if value and key not in {**os.environ, **plan.env}}

@@ -7,6 +7,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
@@ -76,8 +77,8 @@ class Attempt:
         with self._folder.node_log(self._plan.attempt, node_rank).open("ab") as log:
             mark = {processes.MARK: self._plan.run_id}
             process = shell.start(command.argv, env={**os.environ, **mark}, stderr=log)
-        node = self._nodes[node_rank] = _Node(process)
-        node.say(command.request)
+        node = self._nodes[node_rank] = _Node(process, command)
+        node.say(_request(command))
         self._selector.register(node.inbox.descriptor, selectors.EVENT_READ, node_rank)
 
     def _hear(self, node_rank: int) -> None:
@@ -87,13 +88,23 @@ class Attempt:
                 node.outcome = event["outcome"]
             elif event.get("event") == "listening":
                 self._tell_all({"rendezvous": [event["host"], event["port"]]})
+            elif event.get("event") == "log" and not node.command.request["shared"]:
+                self._keep_log(event)
             else:
                 self._listener(event)
         if node.inbox.closed:
             self._selector.unregister(node.inbox.descriptor)
-            node.finish()
+            node.finish(self._folder.node_log(self._plan.attempt, node_rank))
             if node.process.returncode != 0 and self._abort_at is None:
-                self._abort_at = time.monotonic() + LAST_WORDS
+                lost = node.process.returncode in node.command.lost
+                self._abort_at = time.monotonic() + (0.0 if lost else LAST_WORDS)
+
+    def _keep_log(self, event: Mapping[str, Any]) -> None:
+        """A rank's output from a node that shares no files: into the log here, and rank 0's to who watches."""
+        with self._folder.rank_log(self._plan.attempt, event["rank"]).open("ab") as log:
+            log.write(event["text"].encode())
+        if event["rank"] == 0:
+            self._listener(event)
 
     def _act(self) -> None:
         """Pass a stop on, and end everything when it has to end."""
@@ -114,9 +125,10 @@ class Attempt:
 class _Node:
     """A node program as its launcher sees it."""
 
-    def __init__(self, process: Popen[bytes]) -> None:
+    def __init__(self, process: Popen[bytes], command: Command) -> None:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101 (shell.start gives pipes)
         self.process = process
+        self.command = command
         self.inbox = Inbox(process.stdout.fileno())
         os.set_blocking(self.inbox.descriptor, False)
         self._outbox = Outbox(process.stdin.fileno())
@@ -134,13 +146,15 @@ class _Node:
         self.process.stdin.close()
         self._outbox.close()
 
-    def finish(self) -> None:
+    def finish(self, log: Path | None = None) -> None:
         """Its output has ended: it has exited, or is about to."""
         self.running = False
         code = self.process.wait()
         if not self.outcome:
             died = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            self.outcome = {"died": died, "time_ns": time.time_ns()}
+            if code in self.command.lost:
+                died = f"{self.command.lost[code]} ({_last_line(log)})"
+            self.outcome = {"died": died, "time_ns": time.time_ns(), "host": self.command.host}
 
     def close(self) -> None:
         for pipe in (self.process.stdin, self.process.stdout):
@@ -149,3 +163,14 @@ class _Node:
         if self.running:
             self.process.kill()
             self.finish()
+
+
+def _request(command: Command) -> dict[str, Any]:
+    """The request, with the values of the variables that may travel; they stand in no file."""
+    passed = {name: os.environ[name] for name in command.pass_env if name in os.environ}
+    return {**command.request, "env": {**command.request["env"], **passed}}
+
+
+def _last_line(log: Path | None) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log is not None else []
+    return lines[-1] if lines else "it said nothing"

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import backends, checkpoints, jobfile, machine, plan, processes, provenance, shell, store, target
+from launcher import backends, checkpoints, jobfile, plan, processes, provenance, shell, store, target
 from launcher.attempt import Attempt, Listener, StopRequest
-from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
 from launcher.plan import Plan
 from launcher.spec import JobSpec
 from launcher.store import RunFolder, RunRecord
-from launcher.verdict import Verdict, judge
+from launcher.verdict import Verdict, judge, lost_hosts, unfit
 
 DETACH_PATIENCE = 10.0
 
@@ -44,7 +44,7 @@ def run(
     if earlier is not None:
         return _go_on(RunFolder(earlier), detach=detach, listener=listener)
     decided = _decide(spec, job_path, runs_dir)
-    backends.render_for(spec.backend)(decided)
+    backends.named(spec.backend).render(decided)
     job = jobfile.contents(job_path)
     record, patch = provenance.gather(spec.name, job, job_path.resolve())
     folder = store.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch)
@@ -60,7 +60,7 @@ def describe(job_path: Path, overrides: Sequence[str], *, runs_dir: Path) -> dic
     """What `run` would do, as data: the plan with its reasons, and each node's command. Nothing is written."""
     spec = _load(job_path, overrides)
     decided = _decide(spec, job_path, runs_dir)
-    submission = backends.render_for(spec.backend)(decided)
+    submission = backends.named(spec.backend).render(decided)
     return {
         "plan": decided.to_json(),
         "commands": [
@@ -97,7 +97,7 @@ def _load(job_path: Path, overrides: Sequence[str]) -> JobSpec:
         raise RequestError(
             f"{job_path} task.kind: {spec.task.kind} is not available in this version", hint="choose native or script"
         )
-    return spec
+    return backends.named(spec.backend).settle(spec, job_path)
 
 
 def _decide(spec: JobSpec, job_path: Path, runs_dir: Path) -> Plan:
@@ -107,7 +107,7 @@ def _decide(spec: JobSpec, job_path: Path, runs_dir: Path) -> Plan:
         run_id=run_id,
         run_dir=runs_dir.resolve() / run_id,
         job_dir=job_path.resolve().parent,
-        machine=machine.inspect(),
+        machine=backends.named(spec.backend).machine(spec),
     )
 
 
@@ -155,6 +155,8 @@ def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecor
         listener(event)
 
     with folder.watched():
+        if folder.attempt_dir(decided.attempt).exists():  # a launcher may have been killed before it could
+            backends.named(decided.spec.backend).collect(decided, folder, None, record_and_tell)
         tried = 0
         attempt = decided.attempt + folder.attempt_dir(decided.attempt).exists()
         while True:
@@ -173,7 +175,8 @@ def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecor
 
 
 def _one_attempt(folder: RunFolder, decided: Plan, listener: Listener, stop_request: StopRequest) -> Verdict:
-    submission = backends.render_for(decided.spec.backend)(decided)
+    backend = backends.named(decided.spec.backend)
+    submission = backend.render(decided)
     folder.begin_attempt(decided)
     checkpoints.claim(folder.path, decided.attempt)
     listener(
@@ -190,7 +193,12 @@ def _one_attempt(folder: RunFolder, decided: Plan, listener: Listener, stop_requ
             "resume_from": decided.resume_from,
         }
     )
+    try:
+        backend.prepare(decided, folder, listener)
+    except LauncherError as error:
+        return unfit(error)
     nodes = Attempt(decided, folder, listener, stop_request).run(submission)
+    backend.collect(decided, folder, lost_hosts(nodes), listener)
     return judge(decided, nodes, stop_asked=bool(stop_request.times))
 
 
@@ -207,7 +215,7 @@ def _outcome(folder: RunFolder, decided: Plan, verdict: Verdict) -> RunRecord:
     cause = verdict.root_cause
     if cause is not None and cause.get("rank") is not None:
         cause = {**cause, "log": str(folder.rank_log(decided.attempt, cause["rank"]))}
-    elif cause is not None:
+    elif cause is not None and cause.get("node") is not None:
         cause = {**cause, "log": str(folder.node_log(decided.attempt, cause["node"]))}
     return dataclasses.replace(
         seen,

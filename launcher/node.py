@@ -7,6 +7,7 @@ The launcher's lines are also a lease: when they stop, because it died or the ne
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import selectors
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher import agent, processes
+from launcher import address, agent, checkpoints, processes
 from launcher.agent import Agent
 from launcher.plan import Plan
 from launcher.preflight import Preflight
@@ -48,8 +49,10 @@ class Node:
     """One attempt on one node."""
 
     def __init__(self, request: Mapping[str, Any], inbox: Inbox) -> None:
-        self.plan = Plan.from_json(request["plan"])
         self.rank: int = request["node_rank"]
+        self.plan = Plan.from_json(request["plan"])
+        if not request["shared"]:
+            self.plan = _made_here(self.plan)
         self.lease: float = request["lease"]
         self.folder = RunFolder(Path(self.plan.run_dir))
         os.environ.update(request["env"])
@@ -57,14 +60,14 @@ class Node:
         self.preflight = Preflight(self.plan, self.folder, self.rank, environ)
         self.inbox = inbox
         self.outbox = Outbox(sys.stdout.fileno())
-        self.log = LogTail(self.folder.rank_log(self.plan.attempt, 0)) if self.rank == 0 else None
+        self.logs = [LogTail(self.folder.rank_log(self.plan.attempt, rank), rank) for rank in self._told(request)]
         self.oom_before = processes.oom_kills()
         self.agent = Agent(
             self.plan,
             self.rank,
-            listener=self._listen(request["bind"]) if self.rank == 0 else None,
+            listener=self._listen(address.own(request["bind"])) if self.rank == 0 else None,
             probe=self.preflight.wanted,
-            log=self.folder.node_log(self.plan.attempt, self.rank),
+            log=self.folder.node_log(self.plan.attempt, self.rank) if request["shared"] else None,
         )
         self.rendezvous: list[Any] | None = None
         self.fit: bool | None = None if self.preflight.wanted else True
@@ -97,9 +100,9 @@ class Node:
         else:
             self._end(f"got {signal.Signals(number).name} twice")
 
-    def _listen(self, address: str) -> socket.socket:
+    def _listen(self, own: str) -> socket.socket:
         """Bind the rendezvous before anybody is told of it: the port cannot be lost to another process in between."""
-        listener = socket.create_server((address, 0), backlog=4096)
+        listener = socket.create_server((own, 0), family=address.family(own), backlog=4096)
         host, port = listener.getsockname()[:2]
         self.outbox.put({"event": "listening", "host": host, "port": port})
         return listener
@@ -155,9 +158,16 @@ class Node:
             self.rendezvous = None
 
     def _pass_log_on(self, *, everything: bool = False) -> None:
-        if self.log is not None:
-            for event in self.log.read(everything=everything):
+        for log in self.logs:
+            for event in log.read(everything=everything):
                 self.outbox.put(event)
+
+    def _told(self, request: Mapping[str, Any]) -> range:
+        """The ranks whose output the launcher is sent: rank 0, and all where it does not see their logs."""
+        first = self.rank * self.plan.procs_per_node
+        if request["shared"]:
+            return range(1 - min(1, first))
+        return range(first, first + self.plan.procs_per_node)
 
     def _stop(self, grace: float) -> None:
         """Ask every rank here to save at the next step boundary all ranks agree on."""
@@ -204,6 +214,15 @@ class Node:
         with contextlib.suppress(OSError):
             return self.folder.node_log(self.plan.attempt, self.rank).read_text(errors="replace")[-MOST_SAID:]
         return ""
+
+
+def _made_here(plan: Plan) -> Plan:
+    """A run folder of this node's own, which the launcher copies to its own afterwards."""
+    plan = dataclasses.replace(plan, run_dir=str(Path.cwd() / plan.run_dir), job_dir=str(Path.cwd() / plan.job_dir))
+    folder = RunFolder(Path(plan.run_dir))
+    folder.begin_attempt(plan)
+    checkpoints.claim(folder.path, plan.attempt)
+    return plan
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from launcher.spec import (
     LocalOptions,
     Resources,
     Retry,
+    SshOptions,
     TaskSpec,
     Training,
 )
@@ -187,12 +188,19 @@ _SECTIONS: dict[str, type] = {
     "early_stop": EarlyStop,
     "retry": Retry,
     "local": LocalOptions,
+    "ssh": SshOptions,
 }
 
 
 def _spec_from_json(data: Mapping[str, Any]) -> JobSpec:
-    sections = {key: _SECTIONS[key](**value) for key, value in data.items() if key in _SECTIONS and value is not None}
+    sections = {
+        key: _section(_SECTIONS[key], value) for key, value in data.items() if key in _SECTIONS and value is not None
+    }
     checkpoint = data["checkpoint"]
     if checkpoint["best"] is not None:
         sections["checkpoint"] = Checkpointing(**{**checkpoint, "best": Best(**checkpoint["best"])})
     return JobSpec(**{**data, **sections})
+
+
+def _section(section: type, value: Mapping[str, Any]) -> Any:
+    return section(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})

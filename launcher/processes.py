@@ -68,6 +68,11 @@ def descendants() -> list[int]:
     return found
 
 
+def every() -> list[int]:
+    """Every process of this machine (or of this process name space)."""
+    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+
+
 def marked(pid: int, mark: str) -> bool:
     """Whether a process was started for the run `mark`."""
     try:

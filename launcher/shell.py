@@ -55,6 +55,20 @@ def complete(
     )
 
 
+def complaint(argv: Sequence[str], *, timeout: float) -> str | None:
+    """Run a command; None when it succeeds, else the last line it left on standard error, or why it could not run."""
+    try:
+        done = subprocess.run(list(argv), capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return f"no end within {timeout:g} s"
+    except OSError as error:
+        return f"{argv[0]}: {error.strerror}"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
+
+
 def clean(env: Mapping[str, str]) -> dict[str, str]:
     """An environment without another launcher's ranks and addresses."""
     return {key: value for key, value in env.items() if key not in LEFT_OVER and not key.startswith("TORCHELASTIC_")}

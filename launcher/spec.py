@@ -129,6 +129,30 @@ class LocalOptions(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SshOptions(_Section):
+    hosts: tuple[str, ...] = ()
+    """Names of the machines, in the order of their node ranks; as many as `resources.nodes` are used."""
+    hosts_file: str | None = None
+    """A file with one host a line in place of `hosts`; relative to the job file."""
+    sync: Literal["shared", "rsync"] = "shared"
+    """How code and results travel. shared: all nodes see the run folder and the job under the same paths; rsync: they
+    are copied to `.launcher/` in each host's home before an attempt, and the results back after it."""
+    python: str | None = None
+    """The Python on the hosts; by default the path of the one that runs launcher."""
+    interface: str | None = None
+    """Network interface for the traffic between nodes; by default the one by which ssh reaches the first node."""
+    user: str | None = None
+    """Login name; by default as the ssh configuration has it."""
+    port: Annotated[int, Ge(1), Le(65535)] | None = None
+    """Port of sshd; by default as the ssh configuration has it."""
+    config: str | None = None
+    """An ssh configuration in place of the user's own."""
+    pass_env: tuple[str, ...] = ()
+    """Names of variables of this shell that travel to the workers; nothing else of its environment does. Their values
+    are written down nowhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec(_Section):
     name: Annotated[str, MaxLen(64)]
     """Letters, digits, `.`, `_` and `-`; the run id begins with it."""
@@ -155,3 +179,5 @@ class JobSpec(_Section):
     """Where the node programs run."""
     local: LocalOptions = field(default_factory=LocalOptions)
     """Options of the local backend."""
+    ssh: SshOptions = field(default_factory=SshOptions)
+    """Options of the ssh backend."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from launcher.errors import LauncherError, RequestError
 from launcher.plan import Plan
 
 NodeOutcome = Mapping[str, Any]
@@ -52,6 +53,18 @@ def judge(plan: Plan, nodes: Mapping[int, NodeOutcome], *, stop_asked: bool) -> 
         return Verdict(state="STOPPED", exit_code=130, **_reached(ranks))
     cause = min(_causes(plan, nodes, ranks), key=lambda item: (KIND_ORDER.get(item["kind"], LAST), item["time_ns"]))
     return Verdict(state="FAILED", root_cause=cause, exit_code=cause.get("exit_code", 1), **_reached(ranks))
+
+
+def unfit(error: LauncherError) -> Verdict:
+    """The verdict of an attempt that could not begin."""
+    kind = "request" if error.exit_code == RequestError.exit_code else "environment"
+    cause = {"kind": kind, "message": error.message, "hint": error.hint}
+    return Verdict(state="FAILED", root_cause=cause, exit_code=error.exit_code)
+
+
+def lost_hosts(nodes: Mapping[int, NodeOutcome]) -> list[str]:
+    """Other machines whose node program ended without a word, so that something may still run there."""
+    return [node["host"] for node in nodes.values() if node.get("died") and node.get("host")]
 
 
 def _reached(ranks: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

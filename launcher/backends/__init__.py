@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from launcher.backends import local
-from launcher.backends.base import Command, Render, Submission
+from launcher import machine
+from launcher.backends import local, ssh
+from launcher.backends.base import Backend, Command, Submission
 from launcher.errors import RequestError
 
-__all__ = ["Command", "Submission", "render_for"]
+__all__ = ["Backend", "Command", "Submission", "named"]
 
-BACKENDS: dict[str, Render] = {
-    "local": local.render,
+BACKENDS: dict[str, Backend] = {
+    "local": Backend(render=local.render, machine=lambda spec: machine.inspect()),
+    "ssh": Backend(render=ssh.render, machine=ssh.machine, settle=ssh.settle, prepare=ssh.prepare, collect=ssh.collect),
 }
 
 
-def render_for(name: str) -> Render:
-    """The backend's `render`. Raises RequestError for a backend this version does not have."""
+def named(name: str) -> Backend:
+    """The backend. Raises RequestError for one this version does not have."""
     try:
         return BACKENDS[name]
     except KeyError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from launcher.plan import Plan
+from launcher.plan import Machine, Plan
+from launcher.spec import JobSpec
+from launcher.store import RunFolder
 
 LEASE_SECONDS = 10.0
 
@@ -17,6 +20,12 @@ class Command:
 
     argv: tuple[str, ...]
     request: Mapping[str, Any]
+    host: str | None = None
+    """The machine it runs on, where that is another one."""
+    pass_env: tuple[str, ...] = ()
+    """Names of the launcher's own variables that join the request's `env` at the last moment."""
+    lost: Mapping[int, str] = field(default_factory=dict)
+    """Exit codes of the command itself, not of the node program, and what they mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +35,56 @@ class Submission:
     commands: tuple[Command, ...]
 
 
-Render = Callable[[Plan], Submission]
+Tell = Callable[[Mapping[str, Any]], None]
+"""Takes an event for the run's record and for who watches."""
 
 
-def request(plan: Plan, node_rank: int, *, bind: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """The node program's request: `bind` is the address on which node 0 opens the rendezvous, `env` what only this node
-    sets."""
-    return {"plan": plan.to_json(), "node_rank": node_rank, "bind": bind, "env": dict(env), "lease": LEASE_SECONDS}
+def unchanged(spec: JobSpec, _job_path: Path) -> JobSpec:
+    return spec
+
+
+def no_preparation(_plan: Plan, _folder: RunFolder, _tell: Tell) -> None:
+    return
+
+
+def nothing_to_collect(_plan: Plan, _folder: RunFolder, _lost: Sequence[str] | None, _tell: Tell) -> None:
+    return
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A row of the table of backends."""
+
+    render: Callable[[Plan], Submission]
+    """What will be started; pure."""
+    machine: Callable[[JobSpec], Machine]
+    """What each node offers, by the least of them."""
+    settle: Callable[[JobSpec, Path], JobSpec] = unchanged
+    """The job with the backend's own section completed and checked. Raises RequestError."""
+    prepare: Callable[[Plan, RunFolder, Tell], None] = no_preparation
+    """Before each attempt: whether the nodes are fit together, and what has to be there. Raises LauncherError."""
+    collect: Callable[[Plan, RunFolder, Sequence[str] | None, Tell], None] = nothing_to_collect
+    """After each attempt, and before a resume: end what lost hosts still run (None: any may), and bring home what the
+    nodes hold."""
+
+
+def request(
+    plan: Plan,
+    node_rank: int,
+    *,
+    bind: str,
+    env: Mapping[str, str],
+    lease: float = LEASE_SECONDS,
+    shared: bool = True,
+) -> dict[str, Any]:
+    """The node program's request: `bind` says on which address node 0 opens the rendezvous (`address.own`), `env` what
+    only this node sets, `lease` after how many silent seconds the node ends everything, `shared` whether the run folder
+    is one and the same for all nodes and for the launcher."""
+    return {
+        "plan": plan.to_json(),
+        "node_rank": node_rank,
+        "bind": bind,
+        "env": dict(env),
+        "lease": lease,
+        "shared": shared,
+    }

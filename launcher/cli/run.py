@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +17,7 @@ from launcher.cli import ending, options, progress
 @click.option("--nodes", type=int, metavar="N", help="How many nodes; short for --set resources.nodes=N.")
 @click.option("--procs-per-node", metavar="N", help="Processes on each; short for --set resources.procs_per_node=N.")
 @click.option("--backend", metavar="NAME", help="Where to run; short for --set backend=NAME.")
+@click.option("--hosts", metavar="A,B,…", help="Run on these machines by ssh; short for ssh.hosts, backend and nodes.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file; repeatable.")
 @click.option("--resume", metavar="RUN|auto|never", help="Go on with a run; auto: with this job's newest unfinished.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and the commands, and start nothing.")
@@ -24,6 +27,7 @@ def command(
     nodes: int | None,
     procs_per_node: str | None,
     backend: str | None,
+    hosts: str | None,
     settings: tuple[str, ...],
     resume: str | None,
     dry_run: bool,
@@ -35,8 +39,13 @@ def command(
 
     Exit codes: 0 done, 1 the job failed, 2 wrong request, 3 the environment is unfit, 130 interrupted.
     """
-    short = {"resources.nodes": nodes, "resources.procs_per_node": procs_per_node, "backend": backend}
-    overrides = [*settings, *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    short: dict[str, Any] = {}
+    if hosts is not None:
+        names = [name.strip() for name in hosts.split(",")]
+        short = {"ssh.hosts": json.dumps(names), "backend": "ssh", "resources.nodes": len(names)}
+    chosen = {"resources.nodes": nodes, "resources.procs_per_node": procs_per_node, "backend": backend}
+    short |= {key: value for key, value in chosen.items() if value is not None}
+    overrides = [*settings, *(f"{key}={value}" for key, value in short.items())]
     if dry_run:
         if detach or as_json:
             raise click.UsageError("--dry-run starts nothing, so it goes with neither --detach nor --json")

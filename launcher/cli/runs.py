@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -27,31 +29,22 @@ def command(as_json: bool, runs_dir: Path) -> None:
         click.echo(json.dumps([record.to_json() for record in records], indent=2))
     elif not records:
         click.echo(f"no runs in {runs_dir} yet; `launcher run SPEC` makes one", err=True)
-    elif sys.stdout.isatty():
-        _coloured([_row(record) for record in records])
     else:
-        _plain([_row(record) for record in records])
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in _table([_row(record) for record in records], width):
+            click.echo(line)
 
 
 def _row(record: RunRecord) -> tuple[str, ...]:
     return record.run_id, record.state, steps(record.step, record.total_steps), str(record.attempts), metrics(record)
 
 
-def _coloured(rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name != "METRICS", overflow="fold")
-    for run, state, *others in rows:
-        table.add_row(Text(run), Text(state, style=COLOURS.get(state, "")), *(Text(other) for other in others))
-    Console().print(table)
-
-
-def _plain(rows: list[tuple[str, ...]]) -> None:
+def _table(rows: list[tuple[str, ...]], width: int | None) -> Iterator[str]:
+    """Aligned lines; on a terminal as wide as it is, with the state in colour (click drops it elsewhere)."""
     widths = [max(len(cell) for cell in column) for column in zip(COLUMNS, *rows, strict=True)]
     for row in (COLUMNS, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        run, state, *others = (cell.ljust(wide) for cell, wide in zip(row, widths, strict=True))
+        rest = "  ".join(others).rstrip()
+        room = len(rest) if width is None else width - len(f"{run}  {state}  ")
+        rest = rest if len(rest) <= room else rest[: max(0, room - 1)] + "…"
+        yield f"{run}  {click.style(state, fg=COLOURS.get(row[1]))}  {rest}"

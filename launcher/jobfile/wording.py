@@ -18,6 +18,7 @@ _NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     dict: "a section of keys",
+    tuple: "a list of texts",
     Any: "anything",
 }
 

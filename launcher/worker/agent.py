@@ -55,6 +55,7 @@ def main() -> int:
     if request is None or request["parent"] != os.getppid():
         return 1
     plan = Plan.from_json(request["plan"])
+    os.environ.update(request["env"])
     signal.signal(signal.SIGUSR1, _pass_stop_on)
     try:
         elastic_launch(_config(plan, request), rank.main)(plan, request["node_rank"], os.getpid())

@@ -3,6 +3,9 @@ import threading
 import time
 from pathlib import Path
 
+import click
+import pytest
+
 from launcher.store import RunFolder
 
 from .conftest import RECORD, Cli, finished_run
@@ -24,6 +27,14 @@ def test_runs_are_listed_with_the_newest_last(launcher: Cli, runs: Path) -> None
         "mlp-20261121T225500-ab12  SUCCEEDED  300/300  1         accuracy 0.9722",
         "gpt-20261122T000000-00ff  FAILED     7        1",
     ]
+
+
+def test_on_a_terminal_a_line_is_a_run(launcher: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished_run(runs, metrics={f"metric_{n}": 1.0 for n in range(9)})
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    _, line = launcher("runs").out.splitlines()
+    assert len(click.unstyle(line)) == 70 and line.endswith("…") and RECORD.run_id in line
 
 
 def test_no_runs_are_no_error(launcher: Cli, runs: Path) -> None:

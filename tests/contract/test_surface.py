@@ -14,7 +14,8 @@ from launcher.cli import COMMANDS
 
 COMMAND_LINE = {
     "run": (
-        "SPEC --nodes --procs-per-node --backend --set --resume --dry-run --detach --json --runs-dir(LAUNCHER_RUNS_DIR)"
+        "SPEC --nodes --procs-per-node --backend --hosts --set --resume --dry-run --detach --json"
+        " --runs-dir(LAUNCHER_RUNS_DIR)"
     ),
     "validate": "SPEC",
     "schema": "",
@@ -60,6 +61,15 @@ JOB_FILE = {
     "env": "keys",
     "backend": "local | ssh | slurm | docker | kubernetes",
     "local.threads": "auto | 1..",
+    "ssh.hosts": "list of text",
+    "ssh.hosts_file": "text | null",
+    "ssh.sync": "shared | rsync",
+    "ssh.python": "text | null",
+    "ssh.interface": "text | null",
+    "ssh.user": "text | null",
+    "ssh.port": "1..65535 | null",
+    "ssh.config": "text | null",
+    "ssh.pass_env": "list of text",
 }
 
 REQUIRED = {"name", "task", "task.target", "training", "checkpoint.best.metric", "early_stop.metric"}
@@ -154,4 +164,4 @@ def takes(value: dict[str, Any]) -> Iterator[str]:
     elif value["type"] == "string":
         yield f"text of at most {value['maxLength']}" if "maxLength" in value else "text"
     else:
-        yield {"object": "keys", "null": "null"}[value["type"]]
+        yield {"object": "keys", "null": "null", "array": "list of text"}[value["type"]]

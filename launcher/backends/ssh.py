@@ -1,0 +1,226 @@
+"""Nodes that are reached by OpenSSH: one node program on each host, its lines and its lease through the connection.
+
+How code and results travel is one rule, `ssh.sync`. shared: every node sees the run folder, the job's folder and this
+launcher under the paths they have here. rsync: before an attempt the job's folder, this launcher and the checkpoint to
+start from are copied to `.launcher/<run id>/` in each host's home; after it, each host's part of the run folder is
+copied back, so that the folder here is the record, and a resume may use other hosts.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import re
+import secrets
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import launcher
+from launcher import address
+from launcher.backends import connection
+from launcher.backends.base import Command, Submission, Tell, request
+from launcher.cluster import fitness, survey
+from launcher.cluster.survey import Look, Seen
+from launcher.errors import LauncherError, RequestError
+from launcher.plan import Machine, Plan
+from launcher.spec import JobSpec, SshOptions
+from launcher.store import RunFolder
+
+LEASE_SECONDS = 8.0
+"""A node without word from the launcher for so long ends the run's processes; a link down for 5 s is outlived."""
+
+
+REAP_PATIENCE = 3
+"""Seconds to connect to a host that was lost: what runs there ends by itself, too, so it is not worth waiting for."""
+
+
+def settle(spec: JobSpec, job_path: Path) -> JobSpec:
+    """The job with its hosts written out: those of `ssh.hosts_file`, cut to as many as there are nodes."""
+    hosts = spec.ssh.hosts
+    if spec.ssh.hosts_file is not None:
+        hosts = _read_hosts(job_path.parent / spec.ssh.hosts_file)
+    for host in hosts:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:@%-]*", host):
+            raise RequestError(f"ssh.hosts: {host!r} is not the name of a host", hint="letters, digits, `.`, `-`, `_`")
+    twice = sorted({host for host in hosts if hosts.count(host) > 1})
+    if twice:
+        raise RequestError(f"ssh.hosts: {', '.join(twice)} is named twice", hint="name each machine once")
+    if len(hosts) < spec.resources.nodes:
+        raise RequestError(
+            f"resources.nodes: {spec.resources.nodes} nodes, but ssh.hosts names {len(hosts)}",
+            hint=f"--nodes {len(hosts)}, or name more hosts" if hosts else "--hosts a,b says where to run",
+        )
+    settled = dataclasses.replace(spec.ssh, hosts=hosts[: spec.resources.nodes], hosts_file=None)
+    return dataclasses.replace(spec, ssh=settled)
+
+
+def machine(spec: JobSpec) -> Machine:
+    """What the least of the hosts offers. Raises LauncherError when one cannot be reached or two are one."""
+    seen = survey.look(connection.routes(spec.ssh), _look(spec.ssh), meet=False)
+    fitness.require([*fitness.of_each(spec.ssh.hosts, seen), *fitness.of_all(spec.ssh.hosts, seen)])
+    return fitness.least(seen)
+
+
+def render(plan: Plan) -> Submission:
+    settings = plan.spec.ssh
+    shared = settings.sync == "shared"
+    there = plan if shared else dataclasses.replace(plan, run_dir=_there(plan, "run"), job_dir=_there(plan, "job"))
+    env = {"GLOO_SOCKET_IFNAME": settings.interface, "NCCL_SOCKET_IFNAME": settings.interface}
+    words = [*_python_path(plan), _python(settings), "-P", "-m", "launcher.node"]
+    return Submission(
+        commands=tuple(
+            Command(
+                argv=(*connection.command(settings, host), shlex.join(words)),
+                request=request(
+                    there,
+                    node_rank,
+                    bind=_bind(settings),
+                    env={name: value for name, value in env.items() if value is not None},
+                    lease=LEASE_SECONDS,
+                    shared=shared,
+                ),
+                host=host,
+                pass_env=settings.pass_env,
+                lost={connection.LOST: f"was lost with the connection to {host}"},
+            )
+            for node_rank, host in enumerate(settings.hosts)
+        )
+    )
+
+
+def prepare(plan: Plan, folder: RunFolder, tell: Tell) -> None:
+    """Look at all hosts, end what an earlier attempt left there, and copy what has to be copied.
+
+    Raises LauncherError when a host cannot be reached or the hosts do not fit together.
+    """
+    settings = plan.spec.ssh
+    nonce = secrets.token_hex(16)
+    written = [Path(name) / f".seen-{plan.run_id}" for name in ([plan.run_dir] if settings.sync == "shared" else [])]
+    for path in written:
+        path.write_text(nonce)
+    try:
+        wanted = _look(settings, run=plan, nonces=tuple(str(path) for path in written))
+        seen = survey.look(connection.routes(settings), wanted, meet=True)
+    finally:
+        for path in written:
+            path.unlink()
+    hosts = settings.hosts
+    faults = [*fitness.of_shared_folder(hosts, seen, nonce), *fitness.of_each(hosts, seen)]
+    faults += [*fitness.of_all(hosts, seen), *fitness.of_network(hosts, seen)]
+    for warning in [*fitness.require(faults), *_strays(hosts, seen)]:
+        tell({"event": "warning", "text": f"{warning.message}; {warning.hint}"})
+    if settings.sync == "rsync":
+        for fault in _on_all(hosts, lambda host: _send(plan, folder, host)).values():
+            raise fault
+
+
+def collect(plan: Plan, folder: RunFolder, lost: Sequence[str] | None, tell: Tell) -> None:
+    """After an attempt: end what a lost node program left on its host, and bring home what the hosts hold."""
+    settings = plan.spec.ssh
+    for host in settings.hosts if lost is None else lost:
+        try:
+            one = dataclasses.replace(settings, hosts=(host,))
+            survey.look(connection.routes(one, patience=REAP_PATIENCE), _look(one, run=plan), meet=False)
+        except LauncherError as error:
+            text = f"{error.message}; what ran there ends by itself within {LEASE_SECONDS:g} s"
+            tell({"event": "warning", "text": text})
+    if settings.sync != "rsync":
+        return
+    for host, fault in _on_all(settings.hosts, lambda host: _fetch(plan, folder, host)).items():
+        tell({"event": "warning", "text": f"{host}: its part of the run folder was not copied back: {fault.message}"})
+
+
+def _read_hosts(path: Path) -> tuple[str, ...]:
+    """One host a line; `#` begins a comment."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise RequestError(
+            f"ssh.hosts_file: {path} cannot be read ({error.strerror})", hint="the path is relative to the job file"
+        ) from error
+    words = (line.partition("#")[0].strip() for line in lines)
+    return tuple(word for word in words if word)
+
+
+def _look(settings: SshOptions, run: Plan | None = None, nonces: tuple[str, ...] = ()) -> Look:
+    folders: tuple[str, ...] = ()
+    if run is not None:
+        folders = (run.run_dir,) if settings.sync == "shared" else (_there(run, "run"), _there(run, "job"))
+    return Look(
+        python=_python(settings),
+        bind=[_bind(settings)] * len(settings.hosts),
+        folders=folders,
+        make=folders if settings.sync == "rsync" else (),
+        nonces=nonces,
+        run=run.run_id if run is not None else None,
+    )
+
+
+def _bind(settings: SshOptions) -> str:
+    return settings.interface or address.REACHED
+
+
+def _python(settings: SshOptions) -> str:
+    return settings.python or sys.executable
+
+
+def _there(plan: Plan, part: str) -> str:
+    """A folder of the run on a host that shares no files: relative to the home that ssh starts in."""
+    return f".launcher/{plan.run_id}/{part}"
+
+
+def _python_path(plan: Plan) -> list[str]:
+    """Where the hosts find this launcher, unless it is installed with the Python that they share."""
+    home = Path(launcher.__file__).absolute().parents[1]
+    if plan.spec.ssh.sync == "rsync":
+        return ["env", f"PYTHONPATH={_there(plan, 'code')}"]
+    return [] if home.name in ("site-packages", "dist-packages") else ["env", f"PYTHONPATH={home}"]
+
+
+def _strays(hosts: Iterable[str], seen: Iterable[Seen]) -> Iterable[fitness.Fault]:
+    for host, one in zip(hosts, seen, strict=True):
+        if one["ended"]:
+            yield fitness.Fault(f"{host}: {len(one['ended'])} processes of an earlier attempt", "they were ended")
+
+
+def _send(plan: Plan, folder: RunFolder, host: str) -> None:
+    settings = plan.spec.ssh
+    home = Path(launcher.__file__).absolute().parents[1]
+    runs = folder.path.parent
+    rules = ["--filter=:- .gitignore", "--exclude=.git", "--exclude=__pycache__"]
+    if runs.is_relative_to(plan.job_dir) and runs != Path(plan.job_dir):
+        rules.append(f"--exclude=/{runs.relative_to(plan.job_dir)}")
+    connection.copy(settings, host, [*rules, "--delete"], f"{plan.job_dir}/", f"{host}:{_there(plan, 'job')}/")
+    packages = [str(home / name) for name in ("launcher", "envcheck")]
+    connection.copy(settings, host, ["--exclude=__pycache__", "--delete"], *packages, f"{host}:{_there(plan, 'code')}/")
+    if folder.metrics.exists():
+        connection.copy(settings, host, [], str(folder.metrics), f"{host}:{_there(plan, 'run')}/")
+    if plan.resume_from is not None:
+        saved = folder.checkpoints / plan.resume_from
+        connection.copy(settings, host, ["--delete"], str(saved), f"{host}:{_there(plan, 'run')}/checkpoints/")
+
+
+# What the launcher itself writes in the run folder; a host's copy of it is never newer.
+OURS = ("plan.json", "attempt", "lock", "events.jsonl", "result.json", "/checkpoints/.*")
+
+
+def _fetch(plan: Plan, folder: RunFolder, host: str) -> None:
+    rules = [f"--exclude={name}" for name in OURS]
+    connection.copy(plan.spec.ssh, host, rules, f"{host}:{_there(plan, 'run')}/", f"{folder.path}/")
+
+
+def _on_all(hosts: Iterable[str], act: Callable[[str], None]) -> dict[str, LauncherError]:
+    """Do it for all hosts at once; the hosts where it failed, and why."""
+    names = list(hosts)
+    with concurrent.futures.ThreadPoolExecutor(min(survey.FAN_OUT, len(names))) as pool:
+        ends = [pool.submit(act, host) for host in names]
+    faults = ((host, end.exception()) for host, end in zip(names, ends, strict=True))
+    failed: dict[str, LauncherError] = {}
+    for host, fault in faults:
+        if isinstance(fault, LauncherError):
+            failed[host] = fault
+        elif fault is not None:
+            raise fault
+    return failed

@@ -1,0 +1,142 @@
+"""Whether nodes fit together for a run, by what was seen on each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from launcher.cluster.survey import Seen
+from launcher.errors import EnvironmentUnfit
+from launcher.plan import Machine
+
+OLDEST_PYTHON = (3, 11)
+CLOCK_WARNING = 0.5
+CLOCK_LIMIT = 5.0
+"""Seconds by which clocks may differ: which failure came first is judged by them."""
+FREE_WARNING = 1 << 30
+FREE_LIMIT = 64 << 20
+"""Bytes that must be free for logs and checkpoints."""
+SLOW_LOOK_UP = 0.5
+"""Seconds; torch's store asks for the name of each address that connects."""
+
+# Of these the versions must be the same on every node: they decide what is computed, or speak to each other.
+COMPUTING = ("torch", "numpy", "triton", "lightning", "pytorch-lightning", "pytorch-ignite")
+COMPUTING_PREFIX = "nvidia-"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a node, or between two; one that is not fatal is a warning."""
+
+    message: str
+    hint: str
+    fatal: bool = True
+
+
+def require(faults: Sequence[Fault]) -> list[Fault]:
+    """The warnings. Raises EnvironmentUnfit that names every fatal fault, with the first one's remedy."""
+    fatal = [fault for fault in faults if fault.fatal]
+    if fatal:
+        text = [fault.message for fault in fatal]
+        message = text[0] if len(text) == 1 else "\n  ".join([f"the nodes have {len(text)} faults", *text])
+        hints = dict.fromkeys(fault.hint for fault in fatal)
+        raise EnvironmentUnfit(message, hint="; ".join(hints))
+    return [fault for fault in faults if not fault.fatal]
+
+
+def of_each(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
+    """What is wrong with a node by itself."""
+    for host, one in zip(hosts, seen, strict=True):
+        if _version(one["python"]) < OLDEST_PYTHON:
+            yield Fault(f"{host}: its Python is {one['python']}, launcher needs 3.11", "--set ssh.python=PATH")
+        if "torch" not in one["packages"]:
+            yield Fault(f"{host}: its Python has no torch", "run ./install there, or --set ssh.python=PATH")
+        if one["fault"]:
+            yield Fault(f"{host}: no address for the rendezvous: {one['fault']}", "--set ssh.interface=NAME")
+        for name, folder in one["folders"].items():
+            if folder["fault"]:
+                yield Fault(f"{host}:{name}: {folder['fault']}", "--runs-dir DIR, or --set ssh.sync=rsync")
+            elif folder["free"] < FREE_WARNING:
+                text = f"{host}:{name}: only {folder['free'] >> 20} MiB are free"
+                yield Fault(text, "make room there", fatal=folder["free"] < FREE_LIMIT)
+
+
+def of_all(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
+    """What is wrong between the nodes."""
+    yield from _twins(hosts, seen)
+    first = seen[0]
+    for host, one in list(zip(hosts, seen, strict=True))[1:]:
+        if _version(one["python"]) != _version(first["python"]) or one["machine"] != first["machine"]:
+            here, there = (f"Python {each['python']} ({each['machine']})" for each in (one, first))
+            yield Fault(f"{host} has {here}, {hosts[0]} has {there}", "install the same environment on every node")
+        yield from _drift(host, one["packages"], hosts[0], first["packages"])
+    yield from _clocks(hosts, seen)
+
+
+def of_network(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
+    """Who cannot reach whom."""
+    by_port = {(one["address"], one["port"]): host for host, one in zip(hosts, seen, strict=True)}
+    for host, one in zip(hosts, seen, strict=True):
+        for address, port, why in one.get("unreached", []):
+            text = f"{host} cannot reach {by_port[address, port]} at {address} port {port}: {why}"
+            yield Fault(text, "open all ports between the nodes, or --set ssh.interface=NAME")
+        look_up = one.get("look_up", 0.0)
+        if look_up is None or look_up > SLOW_LOOK_UP:
+            text = f"{host}: the name server takes its time for the head's address; every connection of the store waits"
+            yield Fault(text, "name the nodes in /etc/hosts, or mend the name server", fatal=False)
+
+
+def of_shared_folder(hosts: Sequence[str], seen: Sequence[Seen], nonce: str) -> Iterator[Fault]:
+    """Whether every node sees the files that were written on this machine."""
+    for host, one in zip(hosts, seen, strict=True):
+        for name, text in one["nonces"].items():
+            if text != nonce:
+                folder = name.rpartition("/")[0]
+                yield Fault(f"{host} does not share {folder} with this machine", "--set ssh.sync=rsync copies files")
+
+
+def least(seen: Sequence[Seen]) -> Machine:
+    """What every node can be counted on to have."""
+    capable = all(float(gpu) >= 8.0 for one in seen for gpu in one["gpus"])
+    gpus = min(len(one["gpus"]) for one in seen)
+    return Machine(cores=min(one["cores"] for one in seen), gpus=gpus, bf16=capable and gpus > 0)
+
+
+def _twins(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
+    known: dict[str, str] = {}
+    for host, one in zip(hosts, seen, strict=True):
+        other = known.setdefault(one["identity"], host)
+        if other != host:
+            yield Fault(f"{other} and {host} are one machine ({one['host']})", "name each machine once")
+
+
+def _drift(host: str, packages: dict[str, str], head: str, expected: dict[str, str]) -> Iterator[Fault]:
+    """Packages of other versions: fatal where they take part in the computation."""
+    others: list[str] = []
+    for name in sorted(packages.keys() | expected.keys()):
+        ours, theirs = packages.get(name, "none"), expected.get(name, "none")
+        if ours == theirs:
+            continue
+        if name in COMPUTING or name.startswith(COMPUTING_PREFIX):
+            yield Fault(f"{host} has {name} {ours}, {head} has {theirs}", "install the same lock on every node")
+        else:
+            others.append(f"{name} {ours} ({head}: {theirs})")
+    if others:
+        named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        yield Fault(f"{host} differs in packages: {named}", "install the same lock on every node", fatal=False)
+
+
+def _clocks(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
+    """The clock furthest from the middle one, which is most likely right."""
+    middle = sorted(one["clock"] for one in seen)[len(seen) // 2]
+    for host, one in zip(hosts, seen, strict=True):
+        off = one["clock"] - (middle if len(seen) > 2 else 0.0)
+        if abs(off) - one["clock_error"] > CLOCK_WARNING:
+            word = "ahead" if off > 0 else "behind"
+            text = f"{host}: its clock is {abs(off):.1f} s {word} of the others"
+            yield Fault(text, "set the clocks by NTP", fatal=abs(off) > CLOCK_LIMIT)
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, minor = text.split(".")[:2]
+    return int(major), int(minor)

@@ -1,0 +1,127 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher import store
+from launcher.spec import JobSpec, Resources, SshOptions, TaskSpec, Training
+from launcher.store import RunRecord
+from tests.cluster import lab as laboratory
+from tests.cluster.lab import NODES, Lab, until
+
+ROOT = Path(__file__).parents[2]
+HOSTS = f"ssh.hosts=[{','.join(NODES)}]"
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Two machines with sshd."""
+    reason = laboratory.missing()
+    if reason:
+        pytest.skip(reason)
+    made = Lab()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def torchless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This launcher, but its worker is the stand-in: it starts at once and computes nothing."""
+    code = tmp_path_factory.mktemp("torchless")
+    for package in ("launcher", "envcheck"):
+        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__", "worker"))
+    worker = code / "launcher" / "worker"
+    worker.mkdir()
+    (worker / "__init__.py").touch()
+    shutil.copy(ROOT / "tests" / "cluster" / "stub_worker.py", worker / "__main__.py")
+    return code
+
+
+class Run:
+    """A `launcher run` over ssh on the lab's nodes, in a process of its own."""
+
+    def __init__(self, lab: Lab, folder: Path, code: Path, *settings: str, **given: Any) -> None:
+        self.runs = given.get("runs") or folder / "runs"
+        (folder / "target.py").write_text("def build(): ...\n")
+        job = folder / "job.yaml"
+        job.write_text("name: job\ntask: {target: 'target.py:build'}\ntraining: {steps: 4}\nresources: {nodes: 2}\n")
+        base = ["backend=ssh", HOSTS, f"ssh.config={lab.ssh_config}", "preflight=off"]
+        words = [word for setting in [*base, *settings] for word in ("--set", setting)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "launcher", "run", job, "--runs-dir", self.runs, *words],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(code), **given.get("env", {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=90)
+        return self.process.returncode, out, err
+
+    @property
+    def record(self) -> RunRecord:
+        return store.list_runs(self.runs)[-1]
+
+    def trains(self) -> bool:
+        """Whether every rank has begun."""
+        text = "".join(log.read_text() for log in self.runs.glob("*/logs/attempt-*/rank-*.log"))
+        return "rank 0 step" in text and "rank 1 step" in text
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        folder = store.RunFolder(Path(self.record.run_dir))
+        return [event for event in store.events(folder) if event["event"] == kind]
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+
+
+@pytest.fixture
+def start(lab: Lab, tmp_path: Path, torchless: Path) -> Iterator[Callable[..., Run]]:
+    """Starts runs without torch; whatever is left of them afterwards is ended."""
+    runs: list[Run] = []
+
+    def begin(*settings: str, **given: Any) -> Run:
+        runs.append(Run(lab, tmp_path, torchless, *settings, **given))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        run.process.kill()
+        run.wait()
+    assert until(lambda: not left_on(lab), 30), left_on(lab)
+
+
+@pytest.fixture
+def training(start: Callable[..., Run]) -> Run:
+    """A run that is under way on both nodes, and would be for minutes."""
+    run = start("training.steps=4000")
+    assert until(run.trains, 60), run.process.poll() is not None and run.wait()
+    return run
+
+
+def job_on(lab: Lab, *hosts: str) -> JobSpec:
+    return JobSpec(
+        name="job",
+        task=TaskSpec(target="target.py:build"),
+        training=Training(steps=4),
+        resources=Resources(nodes=2),
+        backend="ssh",
+        ssh=SshOptions(hosts=hosts, config=str(lab.ssh_config)),
+    )
+
+
+def left_on(lab: Lab, *nodes: str) -> list[str]:
+    return [f"{node} {words}" for node in nodes or NODES for words in lab.processes(node)]
+
+
+def last_record(out: str) -> dict[str, Any]:
+    return dict(json.loads(out.splitlines()[-1]))

@@ -1,0 +1,65 @@
+"""Before the rendezvous: faults planted on a real node are found on it, named, and nothing is started."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import Run, left_on
+from tests.cluster.lab import NODES, Lab
+
+Start = Callable[..., Run]
+SKEWED = "import time; real = time.time_ns; time.time_ns = lambda: real() + 20 * 10**9"
+
+
+@pytest.fixture
+def python_of_b(lab: Lab, tmp_path: Path) -> Iterator[Callable[[Path], str]]:
+    """Gives node b a Python that looks into a folder first; both nodes have one of that name."""
+
+    def make(first: Path) -> str:
+        for node in NODES:
+            path = f"env PYTHONPATH={first}" if node == "node-b" else ""
+            lab.ssh(node, f"printf '#!/bin/sh\nexec {path} {sys.executable} \"$@\"' > {lab.local}/python")
+            lab.ssh(node, f"chmod +x {lab.local}/python")
+        return f"{lab.local}/python"
+
+    yield make
+    for node in NODES:
+        lab.ssh(node, f"rm {lab.local}/python")
+
+
+def refusal(run: Run, lab: Lab) -> str:
+    code, _, err = run.wait()
+    assert code == 3, err
+    assert left_on(lab) == []
+    return err
+
+
+def test_a_node_with_another_torch_is_named(
+    start: Start, lab: Lab, python_of_b: Callable[[Path], str], tmp_path: Path
+) -> None:
+    (tmp_path / "torch-2.12.0.dist-info").mkdir()
+    (tmp_path / "torch-2.12.0.dist-info" / "METADATA").write_text("Name: torch\nVersion: 2.12.0\n")
+    assert "node-b has torch 2.12.0, node-a has" in refusal(start(f"ssh.python={python_of_b(tmp_path)}"), lab)
+
+
+def test_a_clock_that_is_20_seconds_ahead_is_named(
+    start: Start, lab: Lab, python_of_b: Callable[[Path], str], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SKEWED)
+    assert "node-b: its clock is 20.0 s ahead" in refusal(start(f"ssh.python={python_of_b(tmp_path)}"), lab)
+
+
+def test_nodes_that_cannot_reach_each_other_are_named_with_the_port(start: Start, lab: Lab) -> None:
+    lab.shut("node-b")
+    try:
+        err = refusal(start(), lab)
+    finally:
+        lab.unshut("node-b")
+    assert f"node-b cannot reach node-a at {lab.address('node-a')} port" in err and "open all ports" in err
+
+
+def test_a_run_folder_that_is_not_shared_is_named_with_the_other_way(start: Start, lab: Lab) -> None:
+    run = start("ssh.sync=shared", runs=lab.local / "runs")
+    assert f"node-a does not share {lab.local}" in (err := refusal(run, lab)) and "ssh.sync=rsync" in err
