@@ -9,6 +9,13 @@ import click
 
 from launcher.images import versions
 
+_archive = click.option(
+    "--archive",
+    metavar="ADDRESS",
+    envvar="LAUNCHER_DEBIAN_ARCHIVE",
+    help="The Debian package archive to take the base from, a dated snapshot for instance.",
+)
+
 
 @click.group()
 def command() -> None:
@@ -35,7 +42,7 @@ def list_() -> None:
 @click.option("--upgrade", is_flag=True, help="Take releases up to two weeks ago instead of the recorded date.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a lock is not what the pins give.")
 @click.option("--base", is_flag=True, help="Record Debian's packages as they are today, too.")
-@click.option("--archive", metavar="ADDRESS", help="The Debian package archive to take the base from.")
+@_archive
 def lock(upgrade: bool, check: bool, base: bool, archive: str | None) -> int:
     """Make the hash locks from the pin file and say what changed."""
     from launcher.images import locking, locks
@@ -61,7 +68,7 @@ def lock(upgrade: bool, check: bool, base: bool, archive: str | None) -> int:
 @click.option("--target", type=click.Choice(["runtime", "devel"]), default="runtime", show_default=True)
 @click.option("--from-scratch", is_flag=True, help="Bootstrap the base again and reuse no layer.")
 @click.option("--newest-base", is_flag=True, help="Take Debian as it is today, even if that is not what is recorded.")
-@click.option("--archive", metavar="ADDRESS", help="The Debian package archive to take the base from.")
+@_archive
 @click.option(
     "--format", "form", type=click.Choice(["oci", "sif"]), default="oci", show_default=True, help="Kind of image."
 )
