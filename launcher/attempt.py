@@ -27,14 +27,18 @@ LAST_WORDS = 3.0
 
 
 class StopRequest:
-    """Signals that ask the launcher to stop: the first asks for a checkpoint first, the second does not wait for it."""
+    """Signals that ask the launcher to stop: the first asks for a checkpoint first, the second does not wait for it.
+
+    A signal that was ignored when the launcher began stays so: that is what `nohup` asks for.
+    """
 
     def __init__(self) -> None:
         self.times = 0
 
     def install(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self.times += 1

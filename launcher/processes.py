@@ -109,8 +109,9 @@ def _parents() -> Iterator[tuple[int, int]]:
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
-                if fields[0] != "Z" or int(fields[1]) == os.getpid():
+                # Bytes, because a program's name may be cut in the middle of a character.
+                fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
+                if fields[0] != b"Z" or int(fields[1]) == os.getpid():
                     yield int(entry.name), int(fields[1])
 
 

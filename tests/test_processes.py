@@ -89,3 +89,16 @@ def test_a_process_whose_parent_is_already_gone_does_not_start() -> None:
 
 def test_the_kernels_count_of_oom_kills_can_be_read() -> None:
     assert isinstance(processes.oom_kills(), int)
+
+
+def test_a_process_whose_name_is_no_text_hides_nobody() -> None:
+    program = """
+import ctypes, subprocess, sys
+from launcher import processes
+name = "import ctypes, time; ctypes.CDLL(None).prctl(15, bytes([97, 195])); print(flush=True); time.sleep(300)"
+child = subprocess.Popen([sys.executable, "-c", name], stdout=subprocess.PIPE)
+child.stdout.readline()
+assert processes.end_descendants()
+print(child.pid)
+"""
+    assert not alive(int(run(program)))

@@ -60,7 +60,7 @@ def _section(section: type, described: dict[str, Any], whole: dict[str, Any], na
         if within := section_of(annotation):
             inner.append((within, path))
             takes = f"[a section](#{path.replace('.', '')})"
-        meaning = described["properties"][key].get("description", "").replace("|", "\\|")
+        meaning = described["properties"][key].get("description", "").replace("|", "\\|").replace("\n", " ")
         yield f"| `{key}` | {takes} | {_default(key, described)} | {meaning} |\n"
     for within, path in inner:
         yield from _section(within, whole["$defs"][within.__name__], whole, path)
