@@ -1,0 +1,227 @@
+"""What launcher's training loop costs over the shortest loop one can write by hand.
+
+    python tests/benchmarks/loop.py [case ...] [--rounds 15]      time, in interleaved segments of one process
+    python tests/benchmarks/loop.py [case ...] --instructions     instructions, counted by valgrind (minutes a case)
+
+By hand: draw a batch, forward, backward, optimizer. launcher's loop does its duties besides: it sets every generator,
+clips, looks for losses that are not finite, logs each 50 steps, sends progress events and saves a checkpoint each
+segment. Medians and quartiles of the ratios; judges nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "jobs" / "tasks")]
+
+# ruff: noqa: E402
+from launcher import Task
+from launcher.plan import Machine, Plan, make
+from launcher.spec import Checkpointing, JobSpec, TaskSpec, Training
+from launcher.worker import events, numerics
+from launcher.worker.batches import Stream
+from launcher.worker.context import Context
+from launcher.worker.tasks import native
+
+CASES: dict[str, dict[str, Any]] = {
+    "tiny-fp32": {"width": 128, "layers": 1, "inputs": 784, "batch": 32, "steps": 500},
+    "tiny-bf16": {"width": 128, "layers": 1, "inputs": 784, "batch": 32, "steps": 500, "precision": "bf16"},
+    "medium": {"width": 1024, "layers": 5, "inputs": 1024, "batch": 128, "steps": 12},
+    "gpt": {"batch": 16, "steps": 15},
+}
+SAMPLES = 4096
+Segment = Callable[[int], None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--instructions", action="store_true")
+    parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for case in options.cases:
+        if options.counted:
+            run_counted(case)
+        elif options.instructions:
+            count_instructions(case)
+        else:
+            measure_time(case, options.rounds)
+
+
+def measure_time(case: str, rounds: int) -> None:
+    """Both loops in turn; which one goes first changes each round."""
+    steps = CASES[case]["steps"]
+    with tempfile.TemporaryDirectory() as folder:
+        loops = {"by hand": by_hand(case), "launcher": launchers(case, Path(folder))}
+        spent: dict[str, list[float]] = {name: [] for name in loops}
+        for turn in range(rounds + 1):
+            for name in list(loops)[:: 1 if turn % 2 else -1]:
+                began = time.process_time()
+                loops[name](steps)
+                if turn:
+                    spent[name].append((time.process_time() - began) / steps)
+    ratios = [mine / bare for mine, bare in zip(spent["launcher"], spent["by hand"], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    bare, mine = (statistics.median(spent[name]) * 1e6 for name in loops)
+    print(
+        f"{case:10} {bare:9.0f} µs by hand {mine:9.0f} µs launcher   {middle:.3f} [{low:.3f}, {high:.3f}]", flush=True
+    )
+
+
+def by_hand(case: str) -> Segment:
+    """The shortest loop: no loader, no clipping, no check, no log."""
+    torch.manual_seed(0)
+    task, data = task_of(case)
+    precision = CASES[case].get("precision", "fp32")
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
+    model: Any = task.model
+    optimizer: Any = task.optimizer
+    batches = endless(data, CASES[case]["batch"])
+
+    def segment(steps: int) -> None:
+        torch.use_deterministic_algorithms(False)
+        for _ in range(steps):
+            batch = next(batches)
+            optimizer.zero_grad(set_to_none=True)
+            if precision == "fp32":
+                loss = task.loss(model, batch)  # type: ignore[misc]
+            else:
+                with autocast:
+                    loss = task.loss(model, batch)  # type: ignore[misc]
+            loss.backward()
+            optimizer.step()
+
+    return segment
+
+
+def endless(data: TensorDataset, batch: int) -> Iterator[list[torch.Tensor]]:
+    while True:
+        order = torch.randperm(len(data))
+        for begin in range(0, len(data) - batch + 1, batch):
+            chosen = order[begin : begin + batch]
+            yield [tensor.index_select(0, chosen) for tensor in data.tensors]
+
+
+def launchers(case: str, folder: Path) -> Segment:
+    """The native loop, stopped (and so saved) after each segment."""
+    plan = plan_of(case, folder)
+    readable, os.environ["LAUNCHER_EVENTS_FD"] = (str(end) for end in os.pipe())
+    os.set_blocking(int(readable), False)
+    context = Context.create(plan, rank=0, local_rank=0, node_rank=0)
+    torch.manual_seed(0)
+    loop = native._prepare(task_of(case)[0], context)
+    native._resume(loop, context)
+    microbatches = iter(Stream(loop.batches, loop.batches.remaining(0), plan, pin_memory=False))
+
+    def segment(steps: int) -> None:
+        numerics.configure(plan)
+        last = loop.state.step + steps
+        context.stop.now = lambda step: step == last  # type: ignore[method-assign]
+        context.stop.asked = True
+        loop.run(microbatches)
+        while data_waits(int(readable)):
+            pass
+
+    return segment
+
+
+def data_waits(pipe: int) -> bool:
+    try:
+        return bool(os.read(pipe, 1 << 16))
+    except BlockingIOError:
+        return False
+
+
+def plan_of(case: str, folder: Path) -> Plan:
+    settings = CASES[case]
+    training = Training(
+        steps=10**9, batch_size=settings["batch"], clip_norm=1.0, precision=settings.get("precision", "fp32")
+    )
+    task = TaskSpec(target="unused.py:build")
+    spec = JobSpec(name=case, task=task, training=training, checkpoint=Checkpointing(every=10**9))
+    plan = make(spec, run_id="benchmark", run_dir=folder, job_dir=folder, machine=Machine(cores=1))
+    return dataclasses.replace(plan, device="cpu", threads=1)
+
+
+def task_of(case: str) -> tuple[Task, TensorDataset]:
+    settings = CASES[case]
+    if case == "gpt":
+        import gpt
+
+        model: nn.Module = gpt.Transformer(width=128, layers=4, heads=4, context=64, dropout=0.1)
+        data = TensorDataset(torch.randint(len(gpt.ALPHABET), (SAMPLES, 65)))
+        loss = lambda model, batch: gpt.next_character_loss(model, batch[0]).mean()  # noqa: E731
+    else:
+        width, inputs = settings["width"], settings["inputs"]
+        hidden = [part for _ in range(settings["layers"] - 1) for part in (nn.Linear(width, width), nn.ReLU())]
+        model = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), *hidden, nn.Linear(width, 10))
+        data = TensorDataset(torch.randn(SAMPLES, inputs), torch.randint(10, (SAMPLES,)))
+        loss = lambda model, batch: F.cross_entropy(model(batch[0]), batch[1])  # noqa: E731
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    return Task(model=model, optimizer=optimizer, data=data, loss=loss), data
+
+
+def count_instructions(case: str) -> None:
+    """A process of its own under valgrind, which writes a new count each time `getpriority` is called."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = f"--callgrind-out-file={folder}/count"
+        valgrind = ["valgrind", "--tool=callgrind", "--dump-before=getpriority", out]
+        command = [*valgrind, sys.executable, __file__, case, "--counted"]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        parts = sorted(Path(folder).glob("count.*"), key=lambda path: int(path.name.split(".")[-1]))
+        counts = [int(re.findall(r"^(?:totals|summary): (\d+)", part.read_text(), re.M)[-1]) for part in parts]
+    _, bare, mine, save = counts[:4]
+    steps = counted_steps(case)
+    print(
+        f"{case:10} {bare / steps / 1e6:9.3f} M by hand {mine / steps / 1e6:9.3f} M launcher   {mine / bare:.4f}"
+        f"   a checkpoint: {save / (bare / steps):.1f} steps",
+        flush=True,
+    )
+
+
+def run_counted(case: str) -> None:
+    """Warm-up, then the three parts to count: by hand, launcher, one checkpoint."""
+    events.SHORTEST_INTERVAL = 30.0  # under valgrind a step takes some fifty times as long
+    steps = counted_steps(case)
+    with tempfile.TemporaryDirectory() as folder:
+        bare, mine = by_hand(case), launchers(case, Path(folder))
+        loop: Any = next(cell.cell_contents for cell in mine.__closure__ if type(cell.cell_contents).__name__ == "Loop")  # type: ignore[union-attr, attr-defined]
+        bare(3)
+        mine(3)
+        loop.context.checkpoints.wait()
+        save, loop._save = loop._save, lambda **_: None
+        for part in (
+            lambda: bare(steps),
+            lambda: mine(steps),
+            lambda: (save(protect=False), loop.context.checkpoints.wait()),
+        ):
+            os.getpriority(os.PRIO_PROCESS, 0)
+            part()
+        os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def counted_steps(case: str) -> int:
+    return 100 if case.startswith("tiny") else 4
+
+
+if __name__ == "__main__":
+    main()
