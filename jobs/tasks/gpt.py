@@ -36,7 +36,7 @@ def build(
     context: int = 64,
     dropout: float = 0.1,
     learning_rate: float = 1e-3,
-    warmup: int = 40,
+    warmup: int = 30,
 ) -> Task:
     windows = Windows(source_text(), context)
     held_out = len(windows) // 10

@@ -38,6 +38,7 @@ from launcher.spec import Checkpointing, JobSpec, TaskSpec, Training
 from launcher.worker import events, numerics
 from launcher.worker.batches import Stream
 from launcher.worker.context import Context
+from launcher.worker.duties import Duties
 from launcher.worker.tasks import native
 
 CASES: dict[str, dict[str, Any]] = {
@@ -128,16 +129,17 @@ def launchers(case: str, folder: Path) -> Segment:
     os.set_blocking(int(readable), False)
     context = Context.create(plan, rank=0, local_rank=0, node_rank=0)
     torch.manual_seed(0)
-    loop = native._prepare(task_of(case)[0], context)
-    native._resume(loop, context)
-    microbatches = iter(Stream(loop.batches, loop.batches.remaining(0), plan, pin_memory=False))
+    loop, batches = native._prepare(task_of(case)[0], context)
+    loop.duties.resume()
+    microbatches = iter(Stream(batches, batches.remaining(0), plan, pin_memory=False))
 
     def segment(steps: int) -> None:
         numerics.configure(plan)
-        last = loop.state.step + steps
+        last = loop.duties.state.step + steps
         context.stop.now = lambda step: step == last  # type: ignore[method-assign]
         context.stop.asked = True
         loop.run(microbatches)
+        context.checkpoints.wait()
         while data_waits(int(readable)):
             pass
 
@@ -199,23 +201,22 @@ def count_instructions(case: str) -> None:
 
 
 def run_counted(case: str) -> None:
-    """Warm-up, then the three parts to count: by hand, launcher, one checkpoint."""
+    """Warm-up, then the three parts to count: by hand, launcher without a checkpoint, and one checkpoint."""
     events.SHORTEST_INTERVAL = 30.0  # under valgrind a step takes some fifty times as long
-    steps = counted_steps(case)
+    steps, save = counted_steps(case), Duties.save
     with tempfile.TemporaryDirectory() as folder:
         bare, mine = by_hand(case), launchers(case, Path(folder))
-        loop: Any = next(cell.cell_contents for cell in mine.__closure__ if type(cell.cell_contents).__name__ == "Loop")  # type: ignore[union-attr, attr-defined]
         bare(3)
         mine(3)
-        loop.context.checkpoints.wait()
-        save, loop._save = loop._save, lambda **_: None
-        for part in (
-            lambda: bare(steps),
-            lambda: mine(steps),
-            lambda: (save(protect=False), loop.context.checkpoints.wait()),
-        ):
-            os.getpriority(os.PRIO_PROCESS, 0)
-            part()
+        saved: list[Duties] = []
+        Duties.save = lambda duties, **_: saved.append(duties)  # type: ignore[method-assign, assignment]
+        os.getpriority(os.PRIO_PROCESS, 0)
+        bare(steps)
+        os.getpriority(os.PRIO_PROCESS, 0)
+        mine(steps)
+        os.getpriority(os.PRIO_PROCESS, 0)
+        save(saved[0], protect=False)
+        saved[0].context.checkpoints.wait()
         os.getpriority(os.PRIO_PROCESS, 0)
 
 

@@ -157,6 +157,8 @@ def faulty(kind: str) -> Any:
             **{**right, "loss": None, "step": lambda models, batch, optimize: optimize("optimiser", torch.ones(()))}
         ),
         "step without loss": lambda: Task(**{**right, "loss": None, "step": lambda models, batch, optimize: {}}),
+        "unused": lambda: Task(**{**right, "model": FirstOnly(model)}),
+        "not deterministic": lambda: Task(**{**right, "loss": lambda model, batch: scattered(model(batch[0]))}),
         "poisoned weights": lambda: Task(**{**right, "loss": poisoned_loss}),
     }
     found = tasks[kind]
@@ -165,6 +167,21 @@ def faulty(kind: str) -> Any:
 
 def plain_loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
     return F.cross_entropy(model(batch[0]), batch[1])
+
+
+class FirstOnly(nn.Module):
+    """Has a layer that it does not use."""
+
+    def __init__(self, used: nn.Module) -> None:
+        super().__init__()
+        self.used, self.unused = used, nn.Linear(1, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.used(inputs)
+
+
+def scattered(output: Tensor) -> Tensor:
+    return torch.zeros(8).put_(torch.tensor([0, 0]), output[0, :2]).sum()
 
 
 def poisoned_loss(model: nn.Module, batch: list[Tensor]) -> Tensor:

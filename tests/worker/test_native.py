@@ -36,6 +36,7 @@ def lines(run_dir: Path) -> list[Any]:
         ("exception", KeyError, "missing"),
         ("unknown optimizer", JobFailed, "optimize('optimiser', …); the task's optimizers are optimizer"),
         ("step without loss", JobFailed, "returned no `loss`"),
+        ("not deterministic", JobFailed, "no deterministic kernel, and training.numerics is exact (put_"),
         ("poisoned weights", JobFailed, "weights are not finite after step 1; no checkpoint"),
     ],
 )
@@ -44,6 +45,12 @@ def test_a_fault_in_the_task_is_said_plainly(kind: str, error: type, message: st
     training = {"steps": 3, "accumulate": accumulate}
     found = run("faulty", tmp_path, args={"kind": kind}, training=training, checkpoint=Checkpointing(every=1))
     assert isinstance(found, error) and message in str(found)
+
+
+def test_parameters_that_take_no_part_are_said_to(tmp_path: Path) -> None:
+    found = run("faulty", tmp_path, world=2, args={"kind": "unused"}, training={"steps": 3})
+    assert isinstance(found, JobFailed) and "took no part in a step" in str(found)
+    assert "requires_grad_(False)" in (found.hint or "")
 
 
 @pytest.mark.parametrize(("world", "rank"), [(1, 0), (2, 1)])

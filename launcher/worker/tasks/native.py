@@ -17,6 +17,7 @@ from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
 from launcher.worker.loop import Loop
 from launcher.worker.losses import Losses
+from launcher.worker.meanings import explained
 from launcher.worker.models import Models
 from launcher.worker.optimization import Optimization, learning_rates
 from launcher.worker.schedule import Schedule
@@ -35,7 +36,8 @@ def run(context: Context) -> Outcome:
     microbatches = Stream(batches, remaining, context.plan, pin_memory=context.device.type == "cuda")
     if context.world_size > 1:
         context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
-    stopped = loop.run(iter(microbatches))
+    with explained():
+        stopped = loop.run(iter(microbatches))
     return loop.duties.outcome(stopped=stopped)
 
 
