@@ -44,6 +44,8 @@ def _check(options: argparse.Namespace) -> int:
         return _print_list(chosen)
     if options.explain:
         return _print_reason(checks.select([options.explain]))
+    if options.host:
+        return _check_hosts(options, chosen)
     seen = facts.load(options.facts) if options.facts else _look(options, chosen)
     if options.expect:
         seen = facts.expecting(seen, expectation.read(options.expect))
@@ -61,6 +63,25 @@ def _check(options: argparse.Namespace) -> int:
     else:
         print(report.as_text(judged, colour=sys.stdout.isatty(), verbose=options.verbose))
     return judged.exit_code
+
+
+def _check_hosts(options: argparse.Namespace, chosen: list[Check]) -> int:
+    from envcheck import hosts  # only here: it brings in what the other answers do without
+
+    try:
+        found = hosts.examine(options.host, _need(options), chosen, options.strict)
+    except hosts.WrongHost as error:
+        print(f"envcheck: {error}", file=sys.stderr)
+        return WRONG_REQUEST
+    if options.save:
+        _save(found.together.facts, options.save)
+        if str(options.save) == "-":
+            return report.FIT
+    if options.json:
+        print(json.dumps(found.as_json(), indent=2))
+    else:
+        print(found.as_text(sys.stdout.isatty(), options.verbose))
+    return found.exit_code
 
 
 def _diff(words: Sequence[str]) -> int:
@@ -113,6 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--save", type=Path, metavar="FILE", help="store the facts (`-`: print them and stop)")
     parser.add_argument("--expect", metavar="images/VARIANT", help="hold the machine against a variant of the images")
     parser.add_argument("--static", action="store_true", help="leave out the tier that imports torch")
+    parser.add_argument("--collective", action="store_true", help="also run an all-reduce between processes")
+    parser.add_argument(
+        "--host", action="append", metavar="HOST", help="look at these hosts over ssh, and compare them"
+    )
     parser.add_argument("--strict", action="store_true", help="count WARN and UNKNOWN as unfit")
     parser.add_argument("--verbose", action="store_true", help="show the checks that pass, too")
     need = parser.add_argument_group("what the machine is wanted for")
@@ -121,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     need.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     need.add_argument("--numerics", choices=["exact", "fast"], default="fast")
     need.add_argument("--run-dir", metavar="DIR")
+    need.add_argument("--workdir", metavar="DIR", help="the job's folder, on every host")
+    need.add_argument("--path", dest="paths", action="append", metavar="PATH", help="a data set or file of the job")
     need.add_argument("--loader-workers", type=int, default=0)
     need.add_argument("--node-rank", type=int)
     need.add_argument("--rendezvous", dest="rendezvous", type=_endpoint, metavar="HOST:PORT")
@@ -130,12 +157,14 @@ def _parser() -> argparse.ArgumentParser:
 def _need(options: argparse.Namespace) -> Need:
     names = {field.name for field in dataclasses.fields(Need)}
     told = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    told["paths"] = tuple(told.get("paths", ()))
     host, port = options.rendezvous or (None, None)
     return Need(rendezvous_host=host, rendezvous_port=port, **told)
 
 
 def _tiers(options: argparse.Namespace) -> tuple[str, ...]:
-    return ("static",) if options.static else ("static", "torch")
+    left_out = {"torch": options.static, "collective": not options.collective}
+    return tuple(tier for tier in ("static", "torch", "collective") if not left_out.get(tier))
 
 
 def _look(options: argparse.Namespace, chosen: list[Check]) -> facts.Facts:

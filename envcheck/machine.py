@@ -82,9 +82,7 @@ class Machine:
 
     def run_module(self, module: str, seconds: float) -> Completed:
         """Run one of envcheck's own programs in a child process, wherever envcheck was imported from."""
-        home = str(Path(__file__).absolute().parent.parent)
-        program = f"import runpy, sys; sys.path.append({home!r}); runpy.run_module({module!r}, run_name='__main__')"
-        return self.run([sys.executable, "-c", program], seconds)
+        return self.run(module_argv(module), seconds)
 
     def read_or_none(self, absolute: str) -> str | None:
         try:
@@ -98,6 +96,13 @@ class Machine:
             return sorted(entry.name for entry in os.scandir(self.path(absolute)))
         except OSError:
             return []
+
+
+def module_argv(module: str) -> list[str]:
+    """The command that runs a module of envcheck in a child process."""
+    home = str(Path(__file__).absolute().parent.parent)
+    program = f"import runpy, sys; sys.path.append({home!r}); runpy.run_module({module!r}, run_name='__main__')"
+    return [sys.executable, "-c", program]
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

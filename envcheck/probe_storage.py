@@ -1,7 +1,7 @@
 """A child process that touches folders, one grandchild for each, because a dead file system hangs whoever touches it.
 
 First argument: a JSON object, role -> {path, write, lock}. Standard output: role -> what was seen, or null for a folder
-that gave no answer. Imports little, so that it costs little.
+that gave no answer; one that can be read and not be written in time says so. Imports little, so that it costs little.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import signal
 import sys
 import time
 
-SECONDS = 2.0
+SECONDS = 5.0
+"""Enough for a slow disk or server under load, which is no fault."""
+LOCK_SECONDS = 1.0
 COUNTED = 1000
 ST_NOEXEC = 8
 
@@ -39,7 +41,11 @@ def _start(role: str, wish: dict[str, object]) -> tuple[int, int]:
     os.close(1)  # a grandchild that hangs in the kernel must not keep the reader of our output waiting
     os.close(2)
     try:
-        os.write(end, json.dumps(look(str(wish["path"]), bool(wish["write"]), bool(wish["lock"]))).encode())
+        seen = look(str(wish["path"]), bool(wish["write"]))
+        os.write(end, json.dumps(seen).encode() + b"\n")
+        if wish["write"]:
+            seen["write_failure"], seen["lock_failure"] = _try_to_write(str(seen["there"]), bool(wish["lock"]))
+            os.write(end, json.dumps(seen).encode())
     finally:
         os._exit(0)
 
@@ -49,19 +55,24 @@ def _answer(pipe: int, deadline: float) -> object:
     while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
         part = os.read(pipe, 65536)
         if not part:
-            return json.loads(text) if text else None
+            break
         text += part
-    return None
+    lines = text.splitlines()
+    return json.loads(lines[-1]) if lines else None
 
 
-def look(path: str, write: bool, lock: bool) -> dict[str, object]:
+def look(path: str, write: bool) -> dict[str, object]:
     """What one folder, or its nearest ancestor that exists, is like."""
     exists = os.path.isdir(path)  # noqa: PTH112 - importing pathlib costs more than all of this program
     there = os.path.abspath(path)  # noqa: PTH100
     while not os.path.isdir(there):  # noqa: PTH112
         there = os.path.dirname(there)  # noqa: PTH120
-    found = os.statvfs(there)
-    seen: dict[str, object] = {
+    try:
+        found = os.statvfs(there)
+    except OSError:
+        return {"there": there, "real": os.path.realpath(there), "exists": exists}
+    return {
+        "there": there,
         "real": os.path.realpath(there),
         "exists": exists,
         "free_bytes": found.f_bavail * found.f_frsize,
@@ -70,10 +81,8 @@ def look(path: str, write: bool, lock: bool) -> dict[str, object]:
         "total_inodes": found.f_files,
         "noexec": bool(found.f_flag & ST_NOEXEC),
         "entries": _count(path) if exists else None,
+        "write_failure": f"no answer within {SECONDS:g} s" if write else None,  # until the answer comes
     }
-    if write:
-        seen["write_failure"], seen["lock_failure"] = _try_to_write(there, lock)
-    return seen
 
 
 def _count(path: str) -> int | None:
@@ -110,11 +119,11 @@ def _try_to_lock(file: int) -> str | None:
         raise TimeoutError
 
     signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS / 2)
+    signal.setitimer(signal.ITIMER_REAL, LOCK_SECONDS)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except TimeoutError:
-        return f"no answer within {SECONDS / 2:g} s"
+        return f"no answer within {LOCK_SECONDS:g} s"
     except OSError as error:
         return _words(error)
     finally:

@@ -23,6 +23,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "variables": ("variables",),
     "determinism": ("determinism",),
     "job": ("job",),
+    "collective": ("collective",),
+    "cluster": ("cluster", "cluster_agreement"),
 }
 
 

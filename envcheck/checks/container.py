@@ -9,6 +9,7 @@ from envcheck.sections.container import UNLIMITED
 
 if TYPE_CHECKING:
     from envcheck.sections.container import Limits, Process
+    from envcheck.sections.gpus import Gpus
     from envcheck.sections.host import Environment
     from envcheck.sections.need import Need
     from envcheck.sections.network import Network
@@ -31,14 +32,14 @@ REGISTERED_MEMORY = 1 * GIB
 def shared_memory_suffices(limits: Limits, need: Need) -> Outcome:
     """/dev/shm is larger than docker's 64 MB.
 
-    Loader processes hand over batches through it, and NCCL between GPUs; without room they die of a "bus error".
+    Loader processes hand over batches through it, and die of a "bus error" when those do not fit; NCCL between GPUs
+    does not even start.
     """
     if limits.shm_bytes is None:
         return unknown("cannot see /dev/shm")
-    shares = need.loader_workers > 0 or need.procs_per_node > 1
     if limits.shm_bytes <= 64 * MIB:
         saw = f"/dev/shm has {limits.shm_bytes // MIB} MiB"
-        return fail(saw) if shares else warn(saw)
+        return fail(saw) if need.device != "cpu" and need.procs_per_node > 1 else warn(saw)
     free = limits.shm_free_bytes or 0
     if free < 64 * MIB:
         return warn(f"/dev/shm has {limits.shm_bytes // MIB} MiB, of which {free // MIB} are free (`ls -l /dev/shm`)")
@@ -51,12 +52,15 @@ def shared_memory_suffices(limits: Limits, need: Need) -> Outcome:
     "/etc/security/limits.conf; Slurm: LimitMEMLOCK=infinity for slurmd)",
     modes=("F23",),
 )
-def memory_can_be_locked_for_rdma(limits: Limits, network: Network, need: Need) -> Outcome:
+def memory_can_be_locked_for_rdma(
+    limits: Limits, network: Network, need: Need, environment: Environment, gpus: Gpus | None = None
+) -> Outcome:
     """Beside an InfiniBand or RoCE card, memory can be locked.
 
     The card needs its buffers locked; below that registration fails with "Cannot allocate memory", or seems to hang.
     """
-    if not network.rdma or need.device == "cpu":
+    unused = need.device == "cpu" or environment.get("NCCL_IB_DISABLE") == "1" or (gpus and not gpus.devices)
+    if not network.rdma or unused or limits.may_lock:
         return fine("no RDMA card is used: nothing to judge")
     if limits.memlock is None:
         return unknown("/proc does not tell the limit")
@@ -168,12 +172,14 @@ def compiled_kernels_can_be_loaded(storage: Storage) -> Outcome:
 @check(
     "CTR013",
     remedy="mount a tmpfs there (`--tmpfs /tmp`), or set TMPDIR to a folder that can be written",
+    severity=Status.WARN,
     modes=("F32",),
 )
 def temporary_files_can_be_written(storage: Storage) -> Outcome:
-    """There is a folder for temporary files that can be written.
+    """The folder for temporary files can be written.
 
-    Python's multiprocessing, and with it every loader, needs one: "No usable temporary directory found".
+    Python goes on to /var/tmp and the current folder, compilers do not; where there is none at all, every loader ends
+    with "No usable temporary directory found".
     """
     folder = storage.folders.get("temporary")
     if folder is None or folder.hung:

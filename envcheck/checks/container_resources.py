@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 MIB, GIB = 1 << 20, 1 << 30
 MEMORY_OF_A_RANK, MEMORY_OF_A_LOADER = 1 * GIB, 256 * MIB
+MEMORY_OF_TORCH = 256 * MIB
+"""What a process has before its first tensor."""
 TASKS_OF_A_RANK, TASKS_OF_A_LOADER = 48, 8
+FEWEST_TASKS_OF_A_RANK = 8
 
 
 @check(
@@ -74,7 +77,7 @@ def memory_suffices_for_the_ranks(cgroup: Cgroup, need: Need) -> Outcome:
     if room >= wanted:
         return None
     saw = f"{room // MIB} MiB are left of {cgroup.memory_limit // MIB} MiB; this job wants some {wanted // MIB}"
-    return fail(saw) if room < wanted // 2 else warn(saw)
+    return fail(saw) if room < need.procs_per_node * MEMORY_OF_TORCH else warn(saw)
 
 
 @check(
@@ -104,12 +107,15 @@ def enough_processes_can_start(cgroup: Cgroup, limits: Limits, need: Need) -> Ou
     Beyond the limit Python says "can't start new thread" and OpenBLAS "pthread_create failed".
     """
     wanted = need.procs_per_node * (TASKS_OF_A_RANK + TASKS_OF_A_LOADER * need.loader_workers)
+    least = need.procs_per_node * (FEWEST_TASKS_OF_A_RANK + need.loader_workers)
     if cgroup.pids_limit is not None:
         room = cgroup.pids_limit - (cgroup.pids_used or 0)
         if room < wanted:
-            return f"{room} more processes or threads may start of {cgroup.pids_limit}; this job wants some {wanted}"
+            saw = f"{room} more processes or threads may start of {cgroup.pids_limit}; this job wants some {wanted}"
+            return fail(saw) if room < least else warn(saw)
     if limits.processes not in (None, UNLIMITED) and limits.processes < wanted:
-        return f"`ulimit -u` is {limits.processes}; this job wants some {wanted}"
+        saw = f"`ulimit -u` is {limits.processes}; this job wants some {wanted}"
+        return fail(saw) if limits.processes < least else warn(saw)
     return None
 
 

@@ -33,7 +33,8 @@ def own_name_is_not_loopback(names: Names, need: Need, environment: Environment)
     if not names.addresses or not all(_is_loopback(one) for one in names.addresses):
         return None
     saw = f"{names.hostname} is {', '.join(names.addresses)}"
-    return (warn if environment.get("GLOO_SOCKET_IFNAME") else fail)(saw, name=names.hostname)
+    told = need.device == "cuda" or environment.get("GLOO_SOCKET_IFNAME")  # NCCL does not go by the name
+    return (warn if told else fail)(saw, name=names.hostname)
 
 
 @check("NET002", remedy="add a line to /etc/hosts: {line}", modes=("F53",))
@@ -46,7 +47,7 @@ def own_name_can_be_resolved(names: Names, need: Need) -> Outcome:
     saw = f"{names.hostname}: {names.failure}" if names.failure else names.fqdn_failure
     if saw is None:
         return None
-    verdict = warn if need.on_one_machine else fail
+    verdict = fail if names.failure and not need.on_one_machine else warn  # `--local-addr` spares the full one
     return verdict(saw, line=f"$(hostname -I | cut -d' ' -f1) {names.hostname}")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from envcheck.check import Outcome, Status, check, fail, fine, unknown, warn
 
 if TYPE_CHECKING:
+    from envcheck.check import Verdict
     from envcheck.sections.host import Environment
     from envcheck.sections.need import Need
     from envcheck.sections.storage import Storage
 
 MIB, GIB = 1 << 20, 1 << 30
-LEAST_BYTES, COMFORTABLE_BYTES = 100 * MIB, 1 * GIB
+LEAST_BYTES, COMFORTABLE_BYTES = 16 * MIB, 1 * GIB
 LEAST_INODES = 100
 OVER_A_NETWORK = (
     "nfs", "nfs4", "lustre", "gpfs", "cifs", "smb3", "ceph", "beegfs", "afs", "wekafs", "fuse.sshfs", "fuse.s3fs",
@@ -30,7 +31,7 @@ def file_systems_answer(storage: Storage) -> Outcome:
     hung = [(role, folder) for role, folder in sorted(storage.folders.items()) if folder.hung]
     if not hung:
         return None
-    saw = ", ".join(f"{folder.path} ({role})" for role, folder in hung) + ": no answer within 2 s"
+    saw = ", ".join(f"{folder.path} ({role})" for role, folder in hung) + ": no answer within 5 s"
     required = [folder for role, folder in hung if role in ("run", "temporary", "home")]
     return (fail if required else warn)(saw, path=hung[0][1].path)
 
@@ -49,12 +50,12 @@ def run_folder_has_room(storage: Storage, need: Need) -> Outcome:
     if need.checkpoint_bytes is not None and folder.free_bytes < 2 * need.checkpoint_bytes:
         return fail(f"{saw}, two checkpoints take {2 * need.checkpoint_bytes // MIB}", path=folder.path)
     if folder.free_bytes < LEAST_BYTES:
-        return fail(saw, path=folder.path)
+        return _verdict(need)(saw, path=folder.path)
     return warn(saw, path=folder.path) if folder.free_bytes < COMFORTABLE_BYTES else None
 
 
 @check("STO002", remedy="remove files: du --inodes -x {path} | sort -n | tail", modes=("F70",))
-def run_folder_has_inodes(storage: Storage) -> Outcome:
+def run_folder_has_inodes(storage: Storage, need: Need) -> Outcome:
     """The file system of the run folder can take more files.
 
     With its inodes used up it says "No space left on device", while `df` shows room.
@@ -63,22 +64,23 @@ def run_folder_has_inodes(storage: Storage) -> Outcome:
     if folder.free_inodes is None:
         return unknown(f"{folder.path} gives no answer")
     if folder.total_inodes and folder.free_inodes < LEAST_INODES:
-        return fail(f"{folder.path} takes {folder.free_inodes} more files of {folder.total_inodes}", path=folder.path)
+        saw = f"{folder.path} takes {folder.free_inodes} more files of {folder.total_inodes}"
+        return _verdict(need)(saw, path=folder.path)
     return None
 
 
 @check("STO003", remedy="remove files of yours, or ask for a larger quota: quota -s", modes=("F71",))
-def quota_is_not_used_up(storage: Storage) -> Outcome:
+def quota_is_not_used_up(storage: Storage, need: Need) -> Outcome:
     """The user's quota is not used up."""
     failure = storage.folders["run"].write_failure or ""
     if "quota" in failure.lower():
-        return f"{storage.folders['run'].path}: {failure}"
-    return f"used up: {storage.quota}" if storage.quota else None
+        return _verdict(need)(f"{storage.folders['run'].path}: {failure}")
+    return warn(f"used up: {storage.quota}") if storage.quota else None
 
 
 @check("STO004", remedy="choose a folder of yours (--run-dir), or: sudo chown $USER {path}; mounts: findmnt -T {path}",
        modes=("F72",))  # fmt: skip
-def run_folder_can_be_written(storage: Storage) -> Outcome:
+def run_folder_can_be_written(storage: Storage, need: Need) -> Outcome:
     """The run folder can be written.
 
     A file was created, written and synced there; looking at the mode bits would miss a read-only mount.
@@ -88,7 +90,8 @@ def run_folder_can_be_written(storage: Storage) -> Outcome:
         return unknown(f"{folder.path} gives no answer")
     if folder.write_failure is None:
         return None
-    return fail(f"{folder.path}: {folder.write_failure}", path=folder.path)
+    verdict = warn if "no answer" in folder.write_failure else _verdict(need)
+    return verdict(f"{folder.path}: {folder.write_failure}", path=folder.path)
 
 
 @check(
@@ -117,7 +120,7 @@ def run_folder_may_be_shared(storage: Storage, need: Need) -> Outcome:
     remedy="mount with locks (NFS: without `nolock`, rpc-statd running; Lustre: `-o flock`), or choose another folder",
     modes=("F74",),
 )
-def files_can_be_locked(storage: Storage) -> Outcome:
+def files_can_be_locked(storage: Storage, need: Need) -> Outcome:
     """Files in the run folder can be locked.
 
     Data set libraries lock their cache; on NFS or Lustre without locks that fails, or waits for ever.
@@ -128,7 +131,7 @@ def files_can_be_locked(storage: Storage) -> Outcome:
     if folder.lock_failure is None:
         return None
     saw = f"flock in {folder.path}: {folder.lock_failure}"
-    return fail(saw) if "no answer" in folder.lock_failure else warn(saw)
+    return _verdict(need)(saw) if "no answer" in folder.lock_failure else warn(saw)
 
 
 @check(
@@ -188,3 +191,8 @@ def newest_checkpoint_is_whole(storage: Storage, need: Need) -> Outcome:
         return None
     path = f"{need.run_dir or '.'}/checkpoints/{storage.checkpoint}"
     return warn(f"{path}: {', '.join(storage.damaged[:3])}", path=path)
+
+
+def _verdict(need: Need) -> Callable[..., Verdict]:
+    """A fault of the run folder that was named; where none was, the current folder may never be a run's."""
+    return fail if need.run_dir else warn

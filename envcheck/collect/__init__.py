@@ -37,11 +37,12 @@ SOURCES = {
     "limits": Source("envcheck.collect.limits", 2),
     "cgroup": Source("envcheck.collect.cgroup", 2),
     "process": Source("envcheck.collect.process", 2),
-    "storage": Source("envcheck.collect.storage", 6),
+    "storage": Source("envcheck.collect.storage", 9),
     "network": Source("envcheck.collect.network", 2),
     "names": Source("envcheck.collect.names", 4),
     "rendezvous": Source("envcheck.collect.rendezvous", 4),
     "torch": Source("envcheck.collect.torch", 180, tier="torch"),
+    "collective": Source("envcheck.collect.collective", 180, tier="collective"),
 }
 
 

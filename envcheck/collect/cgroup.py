@@ -40,7 +40,7 @@ def _version_2(machine: Machine, path: str) -> Cgroup:
     memory, memory_at = _lowest(machine, folders, "memory.max")
     pids, pids_at = _lowest(machine, folders, "pids.max")
     used = _number(machine.read_or_none(f"{memory_at}/memory.current"))
-    cache = _count(machine.read_or_none(f"{memory_at}/memory.stat"), "inactive_file") or 0
+    cache = _cache(machine.read_or_none(f"{memory_at}/memory.stat"), "")
     return Cgroup(
         version=2,
         cpu_quota=min((one for one in quotas if one), default=None),
@@ -58,7 +58,7 @@ def _version_1(machine: Machine, groups: dict[str, str]) -> Cgroup:
     limit, limit_at = _lowest(machine, memory, "memory.limit_in_bytes")
     tasks, tasks_at = _lowest(machine, pids, "pids.max")
     used = _number(machine.read_or_none(f"{limit_at}/memory.usage_in_bytes"))
-    cache = _count(machine.read_or_none(f"{limit_at}/memory.stat"), "total_inactive_file") or 0
+    cache = _cache(machine.read_or_none(f"{limit_at}/memory.stat"), "total_")
     control = machine.read_or_none(f"{memory[0]}/memory.oom_control") if memory else None
     return Cgroup(
         version=1,
@@ -108,6 +108,11 @@ def _quota_1(machine: Machine, folder: str) -> float | None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.lstrip("-").isdigit() else None
+
+
+def _cache(stat: str | None, prefix: str) -> int:
+    """Bytes the kernel would drop before it kills."""
+    return sum(_count(stat, f"{prefix}{kind}_file") or 0 for kind in ("active", "inactive"))
 
 
 def _count(text: str | None, name: str) -> int | None:

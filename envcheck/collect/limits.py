@@ -10,12 +10,14 @@ from envcheck.sections.container import UNLIMITED, Limits
 if TYPE_CHECKING:
     from envcheck.machine import Machine
 
+CAP_IPC_LOCK = 1 << 14
 NODES = "/sys/devices/system/node"
 
 
 def collect(machine: Machine) -> Limits:
     rows = _rows(machine.read("/proc/self/limits"))
-    cpus = _cpu_list(_field(machine.read_or_none("/proc/self/status") or "", "Cpus_allowed_list"))
+    status = machine.read_or_none("/proc/self/status") or ""
+    cpus = _cpu_list(_field(status, "Cpus_allowed_list"))
     nodes = [_cpu_list(machine.read_or_none(f"{NODES}/{name}/cpulist")) for name in _node_names(machine)]
     nodes = [one for one in nodes if one]
     shm_bytes, shm_free = _space(machine, "/dev/shm")
@@ -23,6 +25,7 @@ def collect(machine: Machine) -> Limits:
         nofile=_soft(rows, "Max open files"),
         nofile_hard=_number(rows["Max open files"][1]) if "Max open files" in rows else None,
         memlock=_soft(rows, "Max locked memory"),
+        may_lock=bool(int(_field(status, "CapEff") or "0", 16) & CAP_IPC_LOCK),
         processes=_soft(rows, "Max processes"),
         cpus=len(cpus) or None,
         numa_nodes=len(nodes) or 1,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from envcheck.machine import Machine
 
-SECONDS = 5.0
+SECONDS = 8.0
 STEP = re.compile(r"step-\d+$")
 QUOTA_LINE = re.compile(r"^\s*(\S+)\s+(\d+)(\*?)\s+(\d+)\s+(\d+)")
 
@@ -27,8 +27,9 @@ def collect(machine: Machine) -> Storage:
         role: {"path": path, "write": role in ("run", "temporary", "home"), "lock": role == "run"}
         for role, path in wishes.items()
     }
-    program = str(Path(__file__).absolute().parent.parent / "probe_storage.py")
-    answer = machine.run([sys.executable, "-I", "-S", program, json.dumps(request)], SECONDS)
+    home = str(Path(__file__).absolute().parent.parent.parent)
+    program = f"import sys; sys.path.insert(0, {home!r}); from envcheck import probe_storage as p; p.main(sys.argv[1])"
+    answer = machine.run([sys.executable, "-I", "-S", "-c", program, json.dumps(request)], SECONDS)
     if answer.returncode != 0:
         raise Absent((answer.stderr.strip() or "the storage probe failed").splitlines()[-1])
     mounts = sorted(_mounts(machine.read_or_none("/proc/self/mountinfo") or ""), key=lambda one: len(one[0]))
@@ -57,7 +58,7 @@ def _folder(path: str, seen: dict[str, Any] | None, mounts: list[tuple[str, str]
     if seen is None:
         return Folder(path, exists=False, hung=True)
     told = dict(seen)
-    real = told.pop("real")
+    real, _ = told.pop("real"), told.pop("there", None)
     inside = [kind for mount, kind in mounts if real == mount or real.startswith(mount.rstrip("/") + "/")]
     return Folder(path, filesystem=inside[-1] if inside else "", **told)
 

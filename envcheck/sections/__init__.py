@@ -1,5 +1,7 @@
 """The table of sections that facts may hold: name, the record it is, and the tier whose collection fills it."""
 
+from envcheck.sections.cluster import Cluster
+from envcheck.sections.collective import Collective
 from envcheck.sections.container import Cgroup, Limits, Process
 from envcheck.sections.gpus import Driver, Engine, Gpus, KernelLog, Pci
 from envcheck.sections.host import Environment, Host, Python
@@ -31,6 +33,8 @@ SECTIONS = {
     "names": Names,
     "rendezvous": Rendezvous,
     "torch": Torch,
+    "collective": Collective,
+    "cluster": Cluster,
 }
 
 TIERS = {"torch": "torch", "expectation": "expectation", "collective": "collective", "cluster": "cluster"}

@@ -15,6 +15,8 @@ class Limits:
     nofile_hard: Optional[int] = None
     memlock: Optional[int] = None
     """Bytes that may be locked in memory, as RDMA does with its buffers."""
+    may_lock: bool = False
+    """The process has the right (CAP_IPC_LOCK) to lock any amount, whatever the limit says."""
     processes: Optional[int] = None
     """Processes and threads of this user."""
     cpus: Optional[int] = None

@@ -117,7 +117,7 @@ def _seen_by_a_child(environ: Mapping[str, str], wrapper: Sequence[str], options
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=170,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,8 @@
 """Every proof of every family; the coverage page is generated from a run over this table."""
 
 from tests.envcheck.proofs import (
+    cluster,
+    collective,
     container,
     container_resources,
     determinism,
@@ -28,5 +30,7 @@ FAMILIES = (
     variables,
     determinism,
     job,
+    collective,
+    cluster,
 )
 PROOFS = [proof for family in FAMILIES for proof in family.PROOFS]

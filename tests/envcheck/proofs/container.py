@@ -7,14 +7,16 @@ import shutil
 from envcheck.check import Status
 from tests.envcheck.bench import Bench
 from tests.envcheck.namespaces import inside, tmpfs
+from tests.envcheck.paper import h100_node
 from tests.envcheck.paper_system import LIMITS, rdma_port, system
 from tests.envcheck.proof import fake, natural
 
-LOADERS = ["--loader-workers", "2"]
+TWO = ["--procs-per-node", "2"]
 MOUNTS = ("unshare", "namespaces")
 
 
 def beside_infiniband(bench: Bench) -> None:
+    h100_node(bench)
     system(bench)
     rdma_port(bench)
     bench.wants(nodes=2)
@@ -38,8 +40,18 @@ PROOFS = [
         "a tmpfs of 64 MB at /dev/shm",
         "/dev/shm has 64 MiB",
         needs=MOUNTS,
-        fault={"wrapper": inside(tmpfs("/dev/shm", "size=64m"), "--mount"), "options": LOADERS},
-        healthy={"wrapper": inside(tmpfs("/dev/shm", "size=1g"), "--mount"), "options": LOADERS},
+        fault={"wrapper": inside(tmpfs("/dev/shm", "size=64m"), "--mount"), "options": TWO},
+        healthy={"wrapper": inside(tmpfs("/dev/shm", "size=1g"), "--mount"), "options": TWO},
+    ),
+    natural(
+        "CTR001",
+        "F22",
+        "the same for loaders of a job on the CPU",
+        "/dev/shm has 64 MiB",
+        needs=MOUNTS,
+        status=Status.WARN,
+        fault={"wrapper": inside(tmpfs("/dev/shm", "size=64m"), "--mount"), "options": ["--device", "cpu"]},
+        healthy={"wrapper": inside(tmpfs("/dev/shm", "size=1g"), "--mount"), "options": ["--device", "cpu"]},
     ),
     fake(
         "CTR002",

@@ -63,10 +63,10 @@ def gid(bench: Bench, address: str) -> None:
     bench.file("/sys/class/infiniband/mlx5_0/ports/1/gids/3", address)
 
 
-def two_ports(bench: Bench) -> None:
+def four_ports(bench: Bench) -> None:
     system(bench)
-    rdma_port(bench)
-    rdma_port(bench, "mlx5_1")
+    for number in range(4):
+        rdma_port(bench, f"mlx5_{number}")
 
 
 PROOFS = [
@@ -108,10 +108,10 @@ PROOFS = [
                           environ={"NCCL_SOCKET_IFNAME": "=bond0"})),
     fake("NET012", "F62", "an empty address at NCCL_IB_GID_INDEX", "index 3 of mlx5_0 port 1 is empty",
          base=roce, plant=lambda bench: gid(bench, "0000:0000:0000:0000:0000:0000:0000:0000")),
-    fake("NET013", "F89", "one of two ports at a quarter of its rate", "mlx5_1 port 1 runs at 100 Gb/s",
-         base=two_ports, plant=lambda bench: rdma_port(bench, "mlx5_1", rate="100 Gb/sec (4X EDR)")),
-    fake("NET013", "F89", "one of two ports down", "mlx5_1 port 1 is DOWN",
-         base=two_ports, plant=lambda bench: rdma_port(bench, "mlx5_1", state="1: DOWN")),
+    fake("NET013", "F89", "one of four ports at a quarter of its rate", "mlx5_1 port 1 runs at 100 Gb/s",
+         base=four_ports, plant=lambda bench: rdma_port(bench, "mlx5_1", rate="100 Gb/sec (4X EDR)")),
+    fake("NET013", "F89", "one of four ports down", "mlx5_1 port 1 is DOWN",
+         base=four_ports, plant=lambda bench: rdma_port(bench, "mlx5_1", state="1: DOWN")),
     natural("NET014", "F63", "a proxy without exceptions", "http_proxy is set, and no_proxy does not name",
             fault={"environ": {"http_proxy": "http://proxy:3128", "no_proxy": "", "NO_PROXY": ""}},
             healthy={"environ": {"http_proxy": "http://proxy:3128", "no_proxy": "localhost,127.0.0.1"}}),

@@ -63,7 +63,7 @@ def filled(folder: Path) -> str:
 
 
 PROOFS = [
-    natural("STO000", "F74", "a statvfs that never returns", "no answer within 2 s", needs=("cc",),
+    natural("STO000", "F74", "a statvfs that never returns", "no answer within 5 s", needs=("cc",),
             fault=lambda bench: preloaded("statvfs", bench)),
     natural("STO001", "F69", "a tmpfs of 1 MB", "/mnt has 1 MiB left", needs=MOUNTS,
             fault=mounted("size=1m"), healthy=mounted("size=8g")),
@@ -73,7 +73,7 @@ PROOFS = [
             fault=mounted("size=8g,nr_inodes=16"), healthy=mounted("size=8g,nr_inodes=10000")),
     natural("STO003", "F71", "a write that meets EDQUOT", "Disk quota exceeded", needs=("cc",),
             fault=lambda bench: preloaded("quota", bench)),
-    fake("STO003", "F71", "what `quota -w` prints of a full one", "/dev/sda1: 1050000 of 1000000",
+    fake("STO003", "F71", "what `quota -w` prints of a full one", "/dev/sda1: 1050000 of 1000000", status=Status.WARN,
          base=lambda bench: on(bench, "run", "/data/run", "ext4"),
          plant=lambda bench: bench.answer("quota -w", "Disk quotas for user me (uid 1000):\n  Filesystem blocks quota "
                                           "limit grace files\n  /dev/sda1 1050000* 1000000 1000000 6days 12 0 0\n"),
