@@ -98,7 +98,9 @@ def load(path: Path) -> Facts:
         raise FactsError(f"{path}:{error.lineno}:{error.colno}: {error.msg}") from None
     except FactsError as error:
         raise FactsError(f"{path}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise FactsError(f"{path}: nested too deeply") from None
+    except (OSError, ValueError) as error:  # also bytes that are no text, and a number of too many digits
         raise FactsError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import durable
+from launcher import durable, readback
 from launcher.errors import EnvironmentUnfit, JobFailed
 from launcher.manifest import MANIFEST, Damaged, Manifest, read, step_name, step_of, verify
 
@@ -27,6 +27,7 @@ Contents = Mapping[str, Sequence[memoryview]]
 """The bytes of each file of a checkpoint, in pieces."""
 
 _ATTEMPT = "attempt"
+_LONGEST_ATTEMPT = 20
 
 
 class Fenced(JobFailed):
@@ -223,7 +224,8 @@ def _clear_leftovers(root: Path, attempt: int) -> None:
 
 def _newest_attempt(run_dir: Path) -> int | None:
     try:
-        return int((run_dir / _ATTEMPT).read_text())
+        with readback.opened(run_dir / _ATTEMPT) as file:
+            return int(file.read(_LONGEST_ATTEMPT))
     except (FileNotFoundError, ValueError):
         return None
 

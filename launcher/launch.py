@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import backends, checkpoints, jobfile, plan, processes, provenance, shell, store, target
+from launcher import backends, checkpoints, jobfile, lock, plan, processes, provenance, shell, store, target
 from launcher.attempt import Attempt, Listener, StopRequest
 from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
 from launcher.plan import Plan
@@ -77,14 +77,19 @@ def stop(run_dir: Path, *, timeout: float) -> RunRecord:
     if holder is None:
         record = store.record(run_dir)
         raise RequestError(f"{run_dir.name}: not running ({record.state})", hint="`launcher runs` shows which are")
-    if holder.get("boot") != store.boot_id():
+    if holder.pid is None:
         raise RequestError(
-            f"{run_dir.name}: watched on {holder.get('host')}, not on this machine",
-            hint=f"ssh {holder.get('host')} launcher stop {run_dir.name}",
+            f"{folder.lock}: does not say which process watches the run",
+            hint=f"`fuser {folder.lock}` names it; it saves and ends on SIGTERM",
+        )
+    if holder.boot != lock.boot_id():
+        raise RequestError(
+            f"{run_dir.name}: watched on {holder.host}, not on this machine",
+            hint=f"ssh {holder.host} launcher stop {run_dir.name}",
         )
     for number, patience in ((signal.SIGTERM, timeout), (signal.SIGTERM, 15.0), (signal.SIGKILL, 15.0)):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(holder["pid"], number)
+            os.kill(holder.pid, number)
         if _poll(lambda: folder.holder() is None, patience):
             break
     return store.record(run_dir)
@@ -156,6 +161,7 @@ def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecor
 
     with folder.watched():
         if folder.attempt_dir(decided.attempt).exists():  # a launcher may have been killed before it could
+            processes.end_marked(decided.run_id)
             backends.named(decided.spec.backend).collect(decided, folder, None, record_and_tell)
         tried = 0
         attempt = decided.attempt + folder.attempt_dir(decided.attempt).exists()

@@ -9,20 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from launcher import typed
 from launcher.errors import EnvironmentUnfit, RequestError
-from launcher.spec import (
-    Best,
-    Checkpointing,
-    EarlyStop,
-    JobSpec,
-    Loader,
-    LocalOptions,
-    Resources,
-    Retry,
-    SshOptions,
-    TaskSpec,
-    Training,
-)
+from launcher.spec import JobSpec, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +29,16 @@ class Plan:
     """One attempt at one run."""
 
     run_id: str
-    attempt: int
+    attempt: Positive
     """Counts from 1; also the fencing number: only the newest attempt may commit a checkpoint."""
     run_dir: str
     job_dir: str
     """Folder of the job file; relative targets start here."""
-    nodes: int
-    procs_per_node: int
+    nodes: Positive
+    procs_per_node: Positive
     device: Literal["cpu", "cuda"]
     precision: Literal["fp32", "bf16", "fp16"]
-    threads: int
+    threads: Positive
     """CPU threads of each worker."""
     spec: JobSpec
     env: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +62,8 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        return cls(**{**data, "spec": _spec_from_json(data["spec"])})
+        """Raises ValueError, with the place, where a value is not what its field takes."""
+        return typed.read(cls, data)
 
 
 def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: Machine, attempt: int = 1) -> Plan:
@@ -177,30 +167,3 @@ def _check_batch(plan: Plan) -> None:
             f" × {accumulate} microbatches",
             hint=f"--set training.batch_size={nearest} fits",
         )
-
-
-_SECTIONS: dict[str, type] = {
-    "task": TaskSpec,
-    "resources": Resources,
-    "training": Training,
-    "loader": Loader,
-    "checkpoint": Checkpointing,
-    "early_stop": EarlyStop,
-    "retry": Retry,
-    "local": LocalOptions,
-    "ssh": SshOptions,
-}
-
-
-def _spec_from_json(data: Mapping[str, Any]) -> JobSpec:
-    sections = {
-        key: _section(_SECTIONS[key], value) for key, value in data.items() if key in _SECTIONS and value is not None
-    }
-    checkpoint = data["checkpoint"]
-    if checkpoint["best"] is not None:
-        sections["checkpoint"] = Checkpointing(**{**checkpoint, "best": Best(**checkpoint["best"])})
-    return JobSpec(**{**data, **sections})
-
-
-def _section(section: type, value: Mapping[str, Any]) -> Any:
-    return section(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})

@@ -73,7 +73,7 @@ class Preflight:
     def _fresh_facts(self) -> Facts | None:
         """What an earlier attempt saw a moment ago, unless it was refused for it: somebody may have mended that."""
         try:
-            if time.time() - self._path.stat().st_mtime > FRESH:
+            if not self._path.is_file() or time.time() - self._path.stat().st_mtime > FRESH:
                 return None
             facts = load(self._path)
         except (OSError, FactsError):

@@ -54,6 +54,20 @@ def end_descendants(mark: str | None = None, *, patience: float = 10.0) -> bool:
         time.sleep(0.01)
 
 
+def end_marked(mark: str, *, patience: float = 10.0) -> bool:
+    """Kill every process that this user may kill and that carries the mark, whoever its parent is, but for this one and
+    those above it. Returns False if some are still there after `patience` seconds."""
+    spared, deadline = _ancestry(), time.monotonic() + patience
+    while left := [pid for pid in every() if pid not in spared and marked(pid, mark) and not _ended(pid)]:
+        if time.monotonic() > deadline:
+            return False
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return True
+
+
 def descendants() -> list[int]:
     """Every living process below this one, by the parent links in /proc."""
     children: dict[int, list[int]] = {}
@@ -113,6 +127,23 @@ def _parents() -> Iterator[tuple[int, int]]:
                 fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
                 if fields[0] != b"Z" or int(fields[1]) == os.getpid():
                     yield int(entry.name), int(fields[1])
+
+
+def _ancestry() -> set[int]:
+    parents = dict(_parents())
+    pid, line = os.getpid(), set[int]()
+    while pid and pid not in line:
+        line.add(pid)
+        pid = parents.get(pid, 0)
+    return line
+
+
+def _ended(pid: int) -> bool:
+    """Whether it is dead already, though its parent has not looked."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return True
 
 
 def _prctl(option: int, value: int) -> None:

@@ -10,19 +10,26 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from launcher import durable, lock, readback, typed
 from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.lock import Holder
 from launcher.plan import Plan
 
 State = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "UNKNOWN"]
 STATES = get_args(State)
+
+UNBORN = ".new"
+"""Ends the hidden name under which a run's folder is made, until it has its own."""
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{8}T\d{6}-[0-9a-f]{4}")
 
@@ -41,7 +48,8 @@ class RunRecord:
     step: int = 0
     epoch: int = 0
     total_steps: int | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    """The newest values; None for one that is not finite."""
     checkpoint: str | None = None
     """Name of the newest committed checkpoint, a folder under `checkpoints/`."""
     weights_sha256: str | None = None
@@ -90,56 +98,49 @@ class RunFolder:
         return self.path / "logs" / f"attempt-{attempt}" / f"node-{node_rank}.log"
 
     def append_event(self, event: Mapping[str, Any]) -> None:
-        """Add one line to the record of what happened; readers tolerate a torn last line."""
+        """Add one line to the record of what happened; readers pass over a torn one.
+
+        A disk that is full or failing loses the line and does not end the run: what must not be lost is elsewhere.
+        """
         line = json.dumps({"time": datetime.now(UTC).isoformat(), **event}) + "\n"
-        descriptor = os.open(self.events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.events, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+            try:
+                size = os.fstat(descriptor).st_size
+                torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+                os.write(descriptor, b"\n" * bool(torn) + line.encode())
+            finally:
+                os.close(descriptor)
 
     def read_plan(self) -> Plan:
         try:
-            return Plan.from_json(json.loads(self.plan.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return Plan.from_json(readback.json_object(self.plan))
+        except (OSError, ValueError) as error:
             raise RequestError(
                 f"{self.plan}: not the plan of a run ({error})", hint="the folder is damaged; start a new run"
             ) from error
 
     def begin_attempt(self, plan: Plan) -> None:
-        """Make room for what the attempt writes, and record its plan."""
+        """Make room for what the attempt writes, clear away what killed ones left half written, and record its plan."""
+        with lock.unfit(self.path):
+            self._begin(plan)
+
+    def _begin(self, plan: Plan) -> None:
+        for place in (self.path, self.path / "nodes", *self.path.glob("attempts/*")):
+            for leftover in place.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
         for folder in (self.attempt_dir(plan.attempt), self.rank_log(plan.attempt, 0).parent, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.result.unlink(missing_ok=True)
         write_whole(self.plan, json.dumps(plan.to_json(), indent=1))
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
+    def watched(self) -> AbstractContextManager[None]:
         """Hold the run's lock: only one launcher watches a run. Raises RequestError when another one does."""
-        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock_or_refuse(descriptor, self)
-            os.ftruncate(descriptor, 0)
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "boot": boot_id()}
-            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
+        return lock.hold(self.lock)
 
-    def holder(self) -> dict[str, Any] | None:
-        """Who watches the run now: pid and host; None when nobody does."""
-        try:
-            descriptor = os.open(self.lock, os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return _json_or_none(self.lock) or {}
-        else:
-            return None
-        finally:
-            os.close(descriptor)
+    def holder(self) -> Holder | None:
+        """Who watches the run now; None when nobody does."""
+        return lock.holder(self.lock)
 
 
 def create(
@@ -147,16 +148,22 @@ def create(
 ) -> RunFolder:
     """Make the folder of a new run, whole or not at all; `plan.run_dir` names it."""
     folder = RunFolder(Path(plan.run_dir))
+    unborn = RunFolder(runs_dir / f".{folder.path.name}{UNBORN}")
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        folder.path.mkdir(mode=0o700)
-        folder.job.write_bytes(job)
-        folder.overrides.write_text(json.dumps(overrides))
-        if patch:
-            folder.patch.write_text(patch)
-        write_whole(folder.plan, json.dumps(plan.to_json(), indent=1))
-        write_whole(folder.record, json.dumps(record, indent=1))
+        _clear_unborn(runs_dir)
+        unborn.path.mkdir(mode=0o700)
+        with _held(unborn.path):
+            unborn.job.write_bytes(job)
+            unborn.overrides.write_text(json.dumps(overrides))
+            if patch:
+                unborn.patch.write_text(patch)
+            write_whole(unborn.record, json.dumps(record, indent=1))
+            write_whole(unborn.plan, json.dumps(plan.to_json(), indent=1))
+            unborn.path.rename(folder.path)
+            durable.sync_folder(runs_dir)
     except OSError as error:
+        shutil.rmtree(unborn.path, ignore_errors=True)
         raise EnvironmentUnfit(
             f"{error.filename or runs_dir}: the run folder cannot be written ({error.strerror})",
             hint="--runs-dir DIR or LAUNCHER_RUNS_DIR=DIR puts runs elsewhere",
@@ -198,33 +205,27 @@ def list_runs(runs_dir: Path) -> list[RunRecord]:
 def record(run_dir: Path) -> RunRecord:
     """Fold a run's folder into its record. Never raises for a damaged folder: what cannot be read is UNKNOWN."""
     folder = RunFolder(run_dir)
-    about = _json_or_none(folder.record) or {}
+    about = readback.json_object_or_none(folder.record) or {}
     base: dict[str, Any] = {
         "run_id": run_dir.name,
         "name": str(about.get("name", run_dir.name)),
         "created": str(about.get("created", "")),
         "run_dir": str(run_dir),
     }
-    result = _json_or_none(folder.result)
+    result = readback.json_object_or_none(folder.result)
     if result is not None:
-        known = {item.name for item in dataclasses.fields(RunRecord)} - base.keys()
-        told = {key: result[key] for key in known & result.keys()}
-        return RunRecord(**base, **{**told, "state": told.get("state") if told.get("state") in STATES else "UNKNOWN"})
+        return RunRecord(**{"state": "UNKNOWN", **typed.fitting(RunRecord, result), **base})
     return _unfinished(folder, base)
 
 
 def write_result(folder: RunFolder, outcome: RunRecord) -> None:
-    write_whole(folder.result, json.dumps(outcome.to_json(), indent=1))
+    with lock.unfit(folder.result):
+        write_whole(folder.result, json.dumps(outcome.to_json(), indent=1))
 
 
 def events(folder: RunFolder) -> Iterator[dict[str, Any]]:
-    """The events of a run in order; a torn or damaged line is passed over."""
-    with contextlib.suppress(OSError), folder.events.open("rb") as lines:
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                event = json.loads(line)
-                if isinstance(event, dict):
-                    yield event
+    """The events of a run in order."""
+    return readback.json_lines(folder.events)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -238,17 +239,7 @@ def write_whole(path: Path, text: str) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def boot_id() -> str:
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""
+    durable.sync_folder(path.parent)
 
 
 def _unfinished(folder: RunFolder, base: dict[str, Any]) -> RunRecord:
@@ -260,13 +251,13 @@ def _unfinished(folder: RunFolder, base: dict[str, Any]) -> RunRecord:
     if not folder.attempt_dir(1).parent.exists():
         state: State = "QUEUED" if folder.plan.exists() else "UNKNOWN"
         return RunRecord(**base, state=state, **seen)
-    last = _json_or_none(folder.lock) or {}
-    if last.get("host") not in (None, socket.gethostname()):
+    last = lock.last_holder(folder.lock)
+    if last.host not in (None, socket.gethostname()):
         return RunRecord(**base, state="UNKNOWN", **seen)
     cause = {
         "kind": "launcher",
         "message": "the launcher that watched this run ended without a verdict (killed, or the machine went down)",
-        "host": last.get("host"),
+        "host": last.host,
     }
     return RunRecord(**base, state="FAILED", root_cause=cause, exit_code=1, **seen)
 
@@ -288,7 +279,7 @@ def _fold_events(folder: RunFolder) -> dict[str, Any]:
         for key in _FOLDED.get(str(kind), ()):
             if key in event:
                 seen[key] = event[key]
-    return seen
+    return typed.fitting(RunRecord, seen)
 
 
 def _folders(runs_dir: Path) -> Iterator[Path]:
@@ -303,25 +294,21 @@ def _age(folder: Path) -> tuple[str, str]:
     return folder.name.rsplit("-", 2)[1], folder.name
 
 
-def _json_or_none(path: Path) -> dict[str, Any] | None:
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock: nobody takes it for what a dead launcher left."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _lock_or_refuse(descriptor: int, folder: RunFolder) -> None:
-    """Take the lock, waiting out readers, which hold it for a moment when they look whether it is held."""
-    for _ in range(20):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    holder = _json_or_none(folder.lock) or {}
-    raise RequestError(
-        f"{folder.path.name}: already watched by process {holder.get('pid')} on {holder.get('host')}",
-        hint=f"launcher stop {folder.path.name}",
-    )
+def _clear_unborn(runs_dir: Path) -> None:
+    """Remove run folders that a launcher was killed while making; those being made now are held."""
+    for path in runs_dir.glob(f".*{UNBORN}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 1.0:  # it is held from its first moment on, but for an instant
+                with _held(path):
+                    shutil.rmtree(path)

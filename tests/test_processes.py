@@ -102,3 +102,21 @@ assert processes.end_descendants()
 print(child.pid)
 """
     assert not alive(int(run(program)))
+
+
+def test_processes_with_a_mark_are_ended_whoever_their_parent_is_and_no_others() -> None:
+    program = """
+import os, subprocess, sys
+from launcher import processes
+environ = {**os.environ, processes.MARK: "run-1"}
+subprocess.run(["sh", "-c", "setsid sleep 300 > /dev/null 2>&1 & echo $!"], env=environ)
+"""
+    orphan = int(run(program).split()[0])
+    other = subprocess.Popen(["sleep", "300"], env={processes.MARK: "run-12"})
+    try:
+        assert processes.end_marked("run-1")
+        assert until(lambda: not alive(orphan))
+        assert alive(other.pid)
+    finally:
+        other.kill()
+        other.wait()

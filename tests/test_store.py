@@ -1,4 +1,7 @@
+import fcntl
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher import store
+from launcher import lock, store
 from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.lock import Holder
 from launcher.plan import Machine, Plan, make
 from launcher.spec import JobSpec, TaskSpec, Training
 from launcher.store import RunFolder
@@ -71,7 +75,7 @@ def test_a_watched_run_is_running_and_names_its_watcher(create: Create) -> None:
     holder = hold_lock(folder)
     try:
         assert store.record(folder.path).state == "RUNNING"
-        assert (folder.holder() or {})["pid"] == holder.pid
+        assert folder.holder() == Holder(pid=holder.pid, host=socket.gethostname(), boot=lock.boot_id())
     finally:
         end(holder)
     assert folder.holder() is None
@@ -176,3 +180,42 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         store.write_whole(target, "\udc80")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_a_launcher_was_killed_while_making_is_no_run_and_is_cleared_away(
+    create: Create, runs: Path
+) -> None:
+    unborn = runs / ".mlp-20260101T000000-cccc.new"
+    unborn.mkdir(parents=True)
+    os.utime(unborn, (0, 0))
+    assert store.list_runs(runs) == []
+    create()
+    assert not unborn.exists()
+
+
+def test_a_folder_that_is_being_made_is_left_alone(create: Create, runs: Path) -> None:
+    unborn = runs / ".mlp-20260101T000000-cccc.new"
+    unborn.mkdir(parents=True)
+    os.utime(unborn, (0, 0))
+    descriptor = os.open(unborn, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    create()
+    os.close(descriptor)
+    assert unborn.exists()
+
+
+def test_a_new_attempt_clears_away_what_a_killed_one_left_half_written(create: Create) -> None:
+    folder = create()
+    folder.begin_attempt(folder.read_plan())
+    leftovers = [folder.path / ".result.json.17.tmp", folder.attempt_dir(1) / ".rank-0.json.18.tmp"]
+    for path in leftovers:
+        path.touch()
+    folder.begin_attempt(replace(folder.read_plan(), attempt=2))
+    assert not any(path.exists() for path in leftovers)
+
+
+def test_a_full_disk_loses_an_event_and_not_the_run(create: Create) -> None:
+    folder = create()
+    folder.events.symlink_to("/dev/full")
+    folder.append_event({"event": "attempt", "attempt": 1})
+    assert list(store.events(folder)) == []

@@ -12,15 +12,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher import readback
+from launcher.errors import JobFailed
+
 
 class MetricsFile:
     """Appends whole lines. Open it at the step the training goes on from; step 0 begins anew."""
 
     def __init__(self, path: Path, *, step: int, validated: bool) -> None:
         """`validated`: whether the line of the step's validation, if any, is to be kept."""
-        self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        kept = sum(len(line) for line in _lines_until(path.read_bytes(), step, validated))
-        os.ftruncate(self.file, kept)
+        try:
+            self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+            with readback.opened(path) as file:
+                kept = sum(len(line) for line in _lines_until(file.read(), step, validated))
+            os.ftruncate(self.file, kept)
+        except OSError as error:
+            raise JobFailed(f"{path} cannot be continued: {error.strerror}", hint=f"mv {path} {path}.bad") from error
 
     def log(self, step: int, epoch: int, values: Mapping[str, float | None]) -> None:
         self._append({"step": step, "epoch": epoch, **values})
@@ -55,6 +62,6 @@ def _entry(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None

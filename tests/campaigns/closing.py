@@ -1,0 +1,127 @@
+"""The end of the kill campaign: one table, the same as JSON, and what torchrun does in the same case."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher import processes
+from tests.campaigns import timeline
+from tests.campaigns.scene import ROOT, Scene, until
+
+if TYPE_CHECKING:
+    from tests.campaigns.kills import Round
+
+EDGES = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, float("inf"))
+HANG = 60.0
+"""Seconds without a step after which torchrun's restart counts as hung; its own limit is 30 minutes."""
+
+
+def told(rounds: Iterable[Round]) -> list[Round]:
+    """Say each round as it ends."""
+    done = []
+    for each in rounds:
+        what = ", ".join(f"{death.victim} at {death.moment}" for death in each.deaths)
+        print(
+            f"run {each.number}: {len(each.deaths)} kills ({what}): {'FAILED' if each.faults else 'same bits'}",
+            flush=True,
+        )
+        for fault in each.faults:
+            print(f"  {fault}\n  repeat with: {each.repeat()}", flush=True)
+        done.append(each)
+    return done
+
+
+def tell(rounds: Sequence[Round], beside: Sequence[float | None], *, seed: int, file: Path | None) -> int:
+    """Print the table; returns the exit code."""
+    report = gathered(rounds, beside, seed)
+    print(f"\n{'':24}{'launcher':>10}" + (f"{'torchrun':>10}" if beside else ""))
+    for key in ("kills", "runs", "failed", "most steps lost", "p50", "p99", "worst", "hung"):
+        columns = [report["launcher"].get(key, "")] + ([report["torchrun"].get(key, "")] if beside else [])
+        print(f"{key:24}" + "".join(f"{column:>10}" for column in columns))
+    print("\nseconds from a death to the next training step")
+    for low, high in pairwise(EDGES):
+        bars = [sum(low <= value < high for value in values) for values in (report["returns"], known(beside))]
+        print(f"{low:>5g} to {high:<5g}{bars[0]:>12}" + (f"{bars[1]:>10}" if beside else ""))
+    print(f"\nrepeat with: python -m tests.campaigns.kills --kills {report['launcher']['kills']} --seed {seed}")
+    if file is not None:
+        file.write_text(json.dumps(report, indent=1) + "\n")
+    return bool(report["launcher"]["failed"])
+
+
+def gathered(rounds: Sequence[Round], beside: Sequence[float | None], seed: int) -> dict[str, Any]:
+    returns = [value for each in rounds for value in timeline.returns(each.legs, each.deaths)]
+    deaths = [death for each in rounds for death in each.deaths]
+    ours = {
+        "kills": len(deaths),
+        "runs": len(rounds),
+        "failed": sum(bool(each.faults) for each in rounds),
+        "most steps lost": max((steps for each in rounds for steps in timeline.lost(each.legs)), default=0),
+        **spread(returns),
+        "slowest end of a dead launcher's processes": max((d.alone for d in deaths if d.alone), default=None),
+    }
+    theirs = {"kills": len(beside), "hung": sum(each is None for each in beside), **spread(known(beside))}
+    return {
+        "seed": seed,
+        "launcher": ours,
+        "torchrun": theirs,
+        "returns": returns,
+        "by victim and moment": {
+            f"{v} at {m}": n for (v, m), n in Counter((d.victim, d.moment) for d in deaths).items()
+        },
+        "faults": [{"repeat": each.repeat(), "faults": each.faults} for each in rounds if each.faults],
+    }
+
+
+def spread(seconds: Sequence[float]) -> dict[str, float]:
+    if len(seconds) < 2:
+        return {"worst": round(max(seconds), 2)} if seconds else {}
+    at = statistics.quantiles(seconds, n=100, method="inclusive")
+    return {"p50": round(at[49], 2), "p99": round(at[98], 2), "worst": round(max(seconds), 2)}
+
+
+def known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def torchrun(folder: Path, trials: int) -> list[float | None]:
+    """Seconds from the death of a rank to the next all-reduce under torchrun's own restart; None where it hung."""
+    return [_torchrun_trial(Scene(folder / f"torchrun-{number}")) for number in range(trials)]
+
+
+def _torchrun_trial(scene: Scene) -> float | None:
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1", "--no-python"]
+    program = [sys.executable, str(Path(__file__).with_name("torchrun_trainee.py"))]
+    mark = f"torchrun-{os.getpid()}-{scene.folder.name}"
+    environ = {"KILLS_MARKS": str(scene.folder / "marks"), "TMPDIR": str(scene.temporary), processes.MARK: mark}
+    run = subprocess.Popen(
+        [sys.executable, *words, *program],
+        env={**os.environ, **environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        if not until(lambda: len(scene.marks()) > 10, HANG):
+            return None
+        victim, died = scene.marks()[-1], time.time()
+        os.kill(victim.pid, signal.SIGKILL)
+        old = {mark.pid for mark in scene.marks()}
+        if not until(lambda: any(mark.pid not in old for mark in scene.marks()), HANG):
+            return None
+        return next(mark.time for mark in scene.marks() if mark.pid not in old) - died
+    finally:
+        for pid in processes.every():
+            if processes.marked(pid, mark):
+                os.kill(pid, signal.SIGKILL)
+        run.wait()

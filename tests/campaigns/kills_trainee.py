@@ -1,0 +1,50 @@
+"""The job of the kill campaign: everything that can break an exact resume, and marks that say where it is.
+
+Each line of the file named by KILLS_MARKS is `<seconds since 1970> <pid> <rank> <what>`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+from torch import Tensor, nn
+
+from launcher import Task
+from tests.runs.trial import Noisy
+
+
+def build(*, seconds: float = 0.01, defect: str | None = None) -> Task:
+    """`seconds` slows each microbatch down; `defect` breaks what the campaign is there to find broken."""
+    model = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 3))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    stream = torch.Generator().manual_seed(1)
+
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        mark("microbatch")
+        time.sleep(seconds)
+        value = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        return value * (1 + torch.rand((), generator=stream)) if defect == "stream" else value
+
+    def metrics(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        mark("validation")
+        time.sleep(seconds)
+        return {"accuracy": (model(batch[0]).argmax(1) == batch[1]).float()}
+
+    return Task(
+        model=model,
+        optimizer=optimizer,
+        data=Noisy(),
+        loss=loss,
+        validation=Noisy(),
+        metrics=metrics,
+        scheduler=lambda steps: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+    )
+
+
+def mark(what: str) -> None:
+    line = f"{time.time():.6f} {os.getpid()} {os.environ['RANK']} {what}\n"
+    descriptor = os.open(os.environ["KILLS_MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)

@@ -1,0 +1,85 @@
+"""A short kill campaign, and proof that the campaign sees what it is there to see."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns import kills, timeline
+from tests.campaigns.kills import Trial, blows
+from tests.campaigns.scene import Mark, Scene
+from tests.campaigns.timeline import Death, Leg
+
+SEED = 1
+
+
+@pytest.fixture(scope="module")
+def like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return kills.undisturbed(Scene(tmp_path_factory.mktemp("kills") / "undisturbed"))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_killed_run_ends_with_the_bits_of_one_that_nothing_happened_to(
+    like: Path, tmp_path: Path, number: int
+) -> None:
+    done = Trial(Scene(tmp_path / "scene"), SEED, number).carry_out(like)
+    assert done.deaths
+    assert not done.faults, (done.faults, done.repeat())
+
+
+@pytest.mark.timeout(900)
+def test_a_job_that_keeps_randomness_in_a_stream_is_found_out(like: Path, tmp_path: Path) -> None:
+    done = Trial(Scene(tmp_path / "scene"), SEED, 0, "--set", "task.args.defect=stream").carry_out(like)
+    assert "metrics.jsonl differs" in done.faults
+
+
+def test_a_round_can_be_repeated_from_its_seed() -> None:
+    assert list(blows(1, 5)) == list(blows(1, 5)) != list(blows(1, 6))
+
+
+def leg(begun: float, start: int, reached: int, saved: int) -> Leg:
+    return Leg(begun=begun, ended=begun + 10, start=start, reached=reached, saved=saved, first_step=begun + 2)
+
+
+@pytest.mark.parametrize(
+    ("second", "saving", "said"),
+    [
+        (leg(10, 6, 9, 6), False, None),
+        (leg(10, 3, 9, 6), False, "step 6 was reported as saved and the next attempt began at 3"),
+        (leg(10, 5, 9, 6), True, "step 6 was reported as saved and the next attempt began at 5"),
+        (leg(10, 3, 9, 3), False, "5 steps were lost at step 8, saving every 3"),
+        (leg(10, 3, 9, 3), True, None),
+    ],
+)
+def test_lost_steps_are_found(second: Leg, saving: bool, said: str | None) -> None:
+    ways = [leg(0, 0, 8, second.saved), second]
+    death = Death(9, "step", "rank", saving, None)
+    assert next(timeline.faults(ways, [death], every=3), None) == said
+
+
+def test_the_time_back_counts_from_the_last_death_before_the_step() -> None:
+    deaths = [Death(at, "step", "rank", False, None) for at in (8.0, 9.0)]
+    assert timeline.returns([leg(0, 0, 8, 6), leg(9.5, 6, 9, 6)], deaths) == [2.5]
+
+
+def test_the_legs_of_a_run_follow_from_its_events_and_marks() -> None:
+    events = [
+        {"time": "1970-01-01T00:00:01+00:00", "event": "attempt"},
+        {"time": "1970-01-01T00:00:03+00:00", "event": "checkpoint", "step": 3},
+        {"time": "1970-01-01T00:00:05+00:00", "event": "attempt", "resume_from": "step-00000003"},
+    ]
+    marks = [Mark(at, 1, 0, "microbatch") for at in (1.5, 2.0, 2.5, 6.0)]
+    first, second = timeline.legs(events, marks, 1)
+    assert (first.reached, first.saved, second.start, second.reached, second.first_step) == (3, 3, 3, 4, 6.0)
+
+
+def litter_of(scene: Scene, make: Callable[[Path], object]) -> list[str]:
+    scene.run_dir = scene.runs_dir / "run"
+    scene.run_dir.mkdir()
+    make(scene.run_dir / ".result.json.17.tmp")
+    return scene.litter()
+
+
+def test_a_temporary_file_left_behind_is_found(tmp_path: Path) -> None:
+    assert litter_of(Scene(tmp_path / "scene"), Path.touch) == ["runs/run/.result.json.17.tmp"]

@@ -1,0 +1,83 @@
+"""What each death in a run cost, from its marks and its events afterwards. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from launcher.manifest import step_of
+from tests.campaigns.scene import Mark
+
+
+@dataclass(frozen=True)
+class Death:
+    """A kill that met its victim."""
+
+    time: float
+    moment: str
+    victim: str
+    saving: bool
+    """Whether a checkpoint was being written."""
+    alone: float | None
+    """Seconds in which what a killed launcher had left was gone, where that was waited for."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One attempt: where it started, how far it came, what it reported as saved."""
+
+    begun: float
+    ended: float
+    start: int
+    reached: int
+    saved: int
+    first_step: float | None
+
+
+def legs(events: Sequence[Mapping[str, Any]], marks: Sequence[Mark], accumulate: int) -> list[Leg]:
+    begun = [(datetime.fromisoformat(e["time"]).timestamp(), e) for e in events if e.get("event") == "attempt"]
+    found, saved = [], 0
+    for (start, event), (end, _) in pairwise([*begun, (float("inf"), {})]):
+        steps = [
+            mark.time for mark in marks if mark.rank == 0 and mark.what == "microbatch" and start < mark.time < end
+        ]
+        for each in events:
+            at = datetime.fromisoformat(each["time"]).timestamp()
+            if each.get("event") == "checkpoint" and start <= at < end:
+                saved = max(saved, each["step"])
+        first = step_of(event.get("resume_from") or "") or 0
+        found.append(Leg(start, end, first, first + len(steps) // accumulate, saved, steps[0] if steps else None))
+    return found
+
+
+def faults(ways: Sequence[Leg], deaths: Sequence[Death], every: int) -> Iterator[str]:
+    """Broken promises: a saved step that was lost, or more work repeated than there is between two checkpoints.
+
+    A save that is under way at the death is not on the disk yet: then the steps since the one before are lost too.
+    """
+    for before, after in pairwise(ways):
+        saving = any(death.saving for death in deaths if before.begun <= death.time < after.begun)
+        if after.start < before.saved:
+            yield f"step {before.saved} was reported as saved and the next attempt began at {after.start}"
+        if before.reached - after.start > every * (1 + saving):
+            yield f"{before.reached - after.start} steps were lost at step {before.reached}, saving every {every}"
+
+
+def lost(ways: Sequence[Leg]) -> list[int]:
+    return [max(0, before.reached - after.start) for before, after in pairwise(ways)]
+
+
+def returns(ways: Sequence[Leg], deaths: Sequence[Death]) -> list[float]:
+    """Seconds from a death to the next training step, for each time that the run came back."""
+    found = []
+    for way in ways[1:]:
+        if way.first_step is not None:
+            earlier = [death.time for death in deaths if death.time < way.first_step]
+            if earlier and not any(
+                other.first_step and max(earlier) < other.first_step < way.first_step for other in ways
+            ):
+                found.append(way.first_step - max(earlier))
+    return found
