@@ -72,7 +72,7 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
     Raises RequestError where the numbers do not fit together and EnvironmentUnfit where the machine lacks what the job
     asks for.
     """
-    local_share = spec.resources.nodes if spec.backend == "local" else 1
+    local_share = spec.resources.nodes if spec.backend in ("local", "docker") else 1
     reasons: dict[str, str] = {}
     procs = _procs_per_node(spec, machine, local_share, reasons)
     device = _device(spec, machine, procs * local_share, reasons)

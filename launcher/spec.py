@@ -175,6 +175,9 @@ class JobSpec(_Section):
     UNKNOWN, warn only records, off does not look."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables of the workers."""
+    image: str = "cpu"
+    """What containers run: a variant of images/versions.toml (cpu, cu130, …), or the digest of an image the engine
+    holds (sha256:…). Only backends with containers look at it."""
     backend: BackendName = "local"
     """Where the node programs run."""
     local: LocalOptions = field(default_factory=LocalOptions)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from launcher import machine
-from launcher.backends import local, ssh
+from launcher.backends import docker, local, ssh
 from launcher.backends.base import Backend, Command, Submission
 from launcher.errors import RequestError
 
 __all__ = ["Backend", "Command", "Submission", "named"]
 
 BACKENDS: dict[str, Backend] = {
+    "docker": Backend(
+        render=docker.render,
+        machine=lambda spec: machine.inspect(),
+        settle=docker.settle,
+        prepare=docker.prepare,
+        collect=docker.collect,
+    ),
     "local": Backend(render=local.render, machine=lambda spec: machine.inspect()),
     "ssh": Backend(render=ssh.render, machine=ssh.machine, settle=ssh.settle, prepare=ssh.prepare, collect=ssh.collect),
 }

@@ -5,6 +5,7 @@ Standard library only: the installer asks it before anything is installed.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,16 @@ def read(root: Path = ROOT) -> Versions:
         base=table["base"],
         variants={name: _variant(name, pins) for name, pins in table["variants"].items()},
     )
+
+
+def driver() -> str | None:
+    """The version of the NVIDIA driver that this kernel runs; None without one."""
+    try:
+        told = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^NVRM version:.*\s{2}(\d+\.[\d.]*\d)\s", told, re.MULTILINE)
+    return found[1] if found else None
 
 
 def misfit(variant: Variant, host: Host) -> str | None:

@@ -59,6 +59,7 @@ JOB_FILE = {
     "retry.max": "0..100",
     "preflight": "off | warn | fail | strict",
     "env": "keys",
+    "image": "text",
     "backend": "local | ssh | slurm | docker | kubernetes",
     "local.threads": "auto | 1..",
     "ssh.hosts": "list of text",

@@ -1,0 +1,137 @@
+"""The docker backend: what it would start, and what it refuses."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launcher import jobfile, plan, shell, store
+from launcher.backends import docker
+from launcher.errors import EnvironmentUnfit
+from launcher.images import build, engine, versions
+from launcher.plan import Machine, Plan
+
+DIGEST = "sha256:" + "a" * 64
+JOB = versions.ROOT / "jobs" / "mlp.yaml"
+
+
+@pytest.fixture
+def decided() -> Plan:
+    spec = jobfile.load(JOB, ["backend=docker", "resources.nodes=2", f"image={DIGEST}"])
+    return plan.make(
+        spec, run_id="r", run_dir=Path("/runs/r"), job_dir=Path("/jobs"), machine=Machine(cores=4, gpus=4, bf16=True)
+    )
+
+
+def options(planned: Plan, node_rank: int) -> str:
+    return " ".join(docker.render(planned).commands[node_rank].argv)
+
+
+def test_every_node_runs_the_image_by_its_digest_and_nothing_is_pulled(decided: Plan) -> None:
+    for node_rank in range(2):
+        assert " --pull never " in options(decided, node_rank)
+        assert f" {DIGEST} python -P -m launcher.node" in options(decided, node_rank)
+
+
+def test_only_the_run_folder_can_be_written(decided: Plan) -> None:
+    assert "--read-only" in options(decided, 0)
+    assert "--volume /runs/r:/runs/r --volume /jobs:/jobs:ro" in options(decided, 0)
+
+
+def test_nodes_share_the_machines_gpus_out(decided: Plan) -> None:
+    assert [options(decided, node).partition("--gpus ")[2].split()[0] for node in range(2)] == [
+        '"device=0,1"',
+        '"device=2,3"',
+    ]
+
+
+def test_a_job_on_the_cpu_asks_for_no_gpu(decided: Plan) -> None:
+    assert "--gpus" not in options(dataclasses.replace(decided, device="cpu"), 0)
+
+
+def test_a_driver_too_old_for_the_image_names_the_one_that_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "connect", lambda: None)
+    monkeypatch.setattr(versions, "driver", lambda: "535.129.03")
+    with pytest.raises(EnvironmentUnfit, match="cu130 does not run here: it needs driver 580") as caught:
+        docker.settle(jobfile.load(JOB, ["backend=docker", "image=cu130"]), JOB)
+    assert caught.value.hint == "--set image=cu128 would run"
+
+
+def test_an_image_that_is_not_built_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "connect", lambda: None)
+    monkeypatch.setattr(build, "last", lambda _variant: None)
+    with pytest.raises(EnvironmentUnfit) as caught:
+        docker.settle(jobfile.load(JOB, ["backend=docker"]), JOB)
+    assert caught.value.hint == "launcher images build cpu"
+
+
+def _unready() -> str | None:
+    """Why containers of this very commit cannot be run here."""
+    try:
+        client = engine.connect()
+    except EnvironmentUnfit as error:
+        return error.message
+    built = build.last(versions.read().variant("cpu"))
+    if built is None or engine.find(client, built.digest) is None:
+        return "launcher:cpu is not built"
+    head = shell.read(["git", "-C", str(versions.ROOT), "rev-parse", "HEAD"])
+    return None if built.commit == (head or "").strip() else "launcher:cpu was built from another commit"
+
+
+REASON = _unready() if shutil.which("docker") else "docker is not installed"
+with_containers = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+
+def launch(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "launcher", "run", str(JOB), "--nodes", "2"]
+    return subprocess.Popen(
+        [*argv, "--runs-dir", str(folder), *words],
+        cwd=versions.ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def newest(folder: Path) -> store.RunRecord:
+    return store.record(store.find(folder, "latest"))
+
+
+@with_containers
+def test_two_containers_give_the_bits_of_two_local_nodes(tmp_path: Path) -> None:
+    digests = []
+    for backend in ("docker", "local"):
+        short = ["--backend", backend, "--set", "training.epochs=2"]
+        assert launch(tmp_path, *short).wait(timeout=150) == 0
+        digests.append(newest(tmp_path).weights_sha256)
+    assert digests[0] == digests[1] is not None
+
+
+@with_containers
+def test_a_killed_launcher_leaves_no_container(tmp_path: Path) -> None:
+    process = launch(tmp_path, "--backend", "docker", "--set", "training.epochs=5000")
+    try:
+        assert poll(lambda: len(containers(tmp_path)) == 2)
+    finally:
+        process.kill()
+        process.wait()
+    assert poll(lambda: not containers(tmp_path))
+
+
+def containers(folder: Path) -> list[str]:
+    runs = [path.name for path in folder.iterdir()]
+    label = f"label={docker.LABEL}={runs[0]}" if runs else "label=none"
+    return (shell.read(["docker", "ps", "--all", "--quiet", "--filter", label]) or "").split()
+
+
+def poll(arrived: Callable[[], bool], patience: float = 60) -> bool:
+    deadline = time.monotonic() + patience
+    while not arrived():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
