@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -19,11 +21,27 @@ def guarded(call: Callable[[], Any]) -> int:
     """Call, and return the exit code. What a call returns is its exit code; None is 0."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code = _exit_code(call)
     try:
-        try:
-            code = call()
-        finally:
-            sys.stdout.flush()
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        # The reader or the terminal is gone; without this, Python complains while it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def tell(message: str, hint: str | None = None) -> None:
+    """Say on stderr what went wrong and what to type."""
+    text = f"launcher: {message}" + (f"\nhint: {hint}" if hint else "")
+    with contextlib.suppress(OSError):  # a terminal that was closed; the exit code must still come through
+        click.echo("\n".join(printable(line) for line in text.split("\n")), err=True)
+
+
+def _exit_code(call: Callable[[], Any]) -> int:
+    try:
+        return call() or 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except LauncherError as error:
@@ -34,17 +52,8 @@ def guarded(call: Callable[[], Any]) -> int:
         return WRONG_REQUEST
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has seen enough; without this, Python complains while it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has seen enough
         return 0
-    return code or 0
-
-
-def tell(message: str, hint: str | None = None) -> None:
-    """Say on stderr what went wrong and what to type."""
-    text = f"launcher: {message}" + (f"\nhint: {hint}" if hint else "")
-    click.echo("\n".join(printable(line) for line in text.split("\n")), err=True)
 
 
 def _sentence(error: click.ClickException) -> str:

@@ -22,7 +22,7 @@ MOST_LINES = 12
 
 def tell(record: RunRecord, *, as_json: bool, detached: bool) -> int:
     """Print what came of a run: the cause of a failure on stderr, the rest on stdout. Returns the exit code."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # nobody reads any more; the exit code must still come through
         if record.root_cause and not detached:
             boundary.tell("\n".join(_cause(record, record.root_cause)))
         if as_json:

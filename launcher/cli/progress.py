@@ -60,7 +60,8 @@ class PlainLines:
 
 
 def unheard(listener: Listener) -> Listener:
-    """A listener that falls silent when nobody reads any more: the run must not end because `head` did."""
+    """A listener that falls silent when nobody reads any more: the run must not end because `head` did, and must save
+    when the terminal was closed."""
     open_ended = True
 
     def tell(event: Mapping[str, Any]) -> None:
@@ -68,7 +69,7 @@ def unheard(listener: Listener) -> Listener:
         if open_ended:
             try:
                 listener(event)
-            except BrokenPipeError:
+            except OSError:
                 open_ended = False
 
     return tell

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -145,14 +146,15 @@ def test_a_run_that_does_not_exist_is_a_wrong_request(launcher: Cli, runs: Path,
     assert said.code == 2 and said.err.startswith("launcher: mpl-2026: no such run")
 
 
-def test_the_run_goes_on_when_nobody_reads_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.EIO, "the terminal was closed")])
+def test_the_run_goes_on_when_nobody_reads_any_more(error: OSError) -> None:
     from launcher.cli.progress import unheard
 
     told: list[Any] = []
 
     def broken(event: Any) -> None:
         told.append(event)
-        raise BrokenPipeError
+        raise error
 
     listener = unheard(broken)
     listener({"event": "a"})

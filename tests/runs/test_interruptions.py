@@ -1,13 +1,17 @@
 """However a run is ended, it goes on from where it was and ends with the bits of the run nothing happened to."""
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from tests.runs.conftest import JOB, Bench, ended, saved, until
+from tests.runs.conftest import JOB, ROOT, Bench, ended, saved, until
 
 SLOW = ("--set", "task.args.seconds=0.05")
 
@@ -17,6 +21,13 @@ def begin(bench: Bench, *options: str, step: int = 8) -> subprocess.Popen[str]:
     run = bench.start("run", str(JOB), *SLOW, *options)
     assert until(saved(bench, step)), ended(run)
     return run
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except BlockingIOError:
+        return b""
 
 
 def members(bench: Bench, part: str) -> list[int]:
@@ -42,6 +53,23 @@ def test_a_signal_saves_at_the_next_step_and_ends(bench: Bench, undisturbed: Ben
     assert (done.exit_code, shown["state"]) == (130, "STOPPED")
     assert shown["checkpoint"] == f"step-{shown['step']:08d}"
     assert f"launcher resume {shown['run_id']}" in done.stdout + done.stderr
+    ends_like(bench, undisturbed)
+
+
+def test_a_terminal_that_is_closed_saves_at_the_next_step_and_ends(bench: Bench, undisturbed: Bench) -> None:
+    terminal, inside = pty.openpty()
+    os.set_blocking(terminal, False)
+    run = subprocess.Popen(
+        [sys.executable, "-P", "-m", "launcher", "run", str(JOB), *SLOW],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LAUNCHER_RUNS_DIR": str(bench.runs_dir), "TERM": "xterm"},
+        stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(inside, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(inside)
+    assert until(lambda: read(terminal) is not None and saved(bench, 8)())
+    os.close(terminal)
+    assert run.wait(60) == 130
+    assert bench.show()["state"] == "STOPPED"
     ends_like(bench, undisturbed)
 
 
