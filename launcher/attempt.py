@@ -6,18 +6,17 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
 from launcher import processes, shell
 from launcher.backends import Command, Submission
+from launcher.journal import Listener
 from launcher.plan import Plan
 from launcher.store import RunFolder
 from launcher.wire import Inbox, Outbox
-
-Listener = Callable[[Mapping[str, Any]], None]
 
 LEASE_TICK = 1.0
 STOP_GRACE = 30.0

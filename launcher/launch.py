@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher import backends, checkpoints, jobfile, lock, plan, processes, provenance, shell, store, target
-from launcher.attempt import Attempt, Listener, StopRequest
+from launcher.attempt import Attempt, StopRequest
 from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
+from launcher.journal import Journal, Listener
 from launcher.plan import Plan
 from launcher.spec import JobSpec
 from launcher.store import RunFolder, RunRecord
@@ -154,29 +155,23 @@ def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecor
     if threading.current_thread() is threading.main_thread():
         stop_request.install()
 
-    def record_and_tell(event: Any) -> None:
-        if event.get("event") not in ("log",):
-            folder.append_event(event)
-        listener(event)
-
+    tell = Journal(folder, listener)
     with folder.watched():
         if folder.attempt_dir(decided.attempt).exists():  # a launcher may have been killed before it could
             processes.end_marked(decided.run_id)
-            backends.named(decided.spec.backend).collect(decided, folder, None, record_and_tell)
+            backends.named(decided.spec.backend).collect(decided, folder, None, tell)
         tried = 0
         attempt = decided.attempt + folder.attempt_dir(decided.attempt).exists()
         while True:
-            decided = dataclasses.replace(
-                decided, attempt=attempt, resume_from=_newest_checkpoint(folder, record_and_tell)
-            )
-            verdict = _one_attempt(folder, decided, record_and_tell, stop_request)
+            decided = dataclasses.replace(decided, attempt=attempt, resume_from=_newest_checkpoint(folder, tell))
+            verdict = _one_attempt(folder, decided, tell, stop_request)
             if verdict.state != "FAILED" or tried >= decided.spec.retry.max or stop_request.times:
                 break
             tried, attempt = tried + 1, attempt + 1
-            record_and_tell({"event": "retrying", "attempt": attempt, "cause": verdict.root_cause})
+            tell({"event": "retrying", "attempt": attempt, "cause": verdict.root_cause})
         outcome = _outcome(folder, decided, verdict)
         store.write_result(folder, outcome)
-        record_and_tell({"event": "finished", "state": verdict.state})
+        tell({"event": "finished", "state": verdict.state})
     return outcome
 
 

@@ -118,6 +118,13 @@ def test_progress_is_folded_from_the_events_and_a_torn_line_is_passed_over(creat
     assert (record.attempts, record.step, record.total_steps, record.checkpoint) == (2, 7, 9, "step-00000006")
 
 
+def test_an_event_after_a_torn_line_is_not_lost_with_it(create: Create) -> None:
+    folder = create()
+    folder.events.write_text('{"event": "progress", "st')
+    folder.append_event({"event": "attempt", "attempt": 2})
+    assert store.record(folder.path).attempts == 2
+
+
 def test_a_verdict_is_read_back_whole(create: Create) -> None:
     folder = create()
     verdict = replace(store.record(folder.path), state="SUCCEEDED", step=3, metrics={"a": 0.5}, exit_code=0)
