@@ -48,4 +48,4 @@ def _shadows(folder: Path) -> tuple[str, ...]:
 def _module_name(entry: os.DirEntry[str]) -> str:
     if entry.name.endswith((".py", ".pyc")):
         return entry.name.partition(".")[0]
-    return entry.name if (Path(entry.path) / "__init__.py").exists() else ""
+    return entry.name if os.access(Path(entry.path) / "__init__.py", os.R_OK) else ""
