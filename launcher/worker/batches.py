@@ -37,7 +37,7 @@ class TrainingBatches(Dataset[Any]):
         self.rank = rank
         self.fetch = samples.fetcher(data, collate)
         self.block = (0, -1)
-        self.block_samples: Indices = np.empty(0, dtype=np.uint64)
+        self.block_samples: Indices = np.empty(0, dtype=np.int64)
 
     def __getitem__(self, number: int) -> Any:
         step, microstep = divmod(number, self.timetable.accumulate)
@@ -50,8 +50,7 @@ class TrainingBatches(Dataset[Any]):
 
     def samples(self, step: int, microstep: int, rank: int) -> list[int]:
         """Which samples a rank saw in a microbatch."""
-        begin = np.uint64(self.timetable.position(step, microstep, rank))
-        positions = begin + np.arange(self.timetable.microbatch(step), dtype=np.uint64)
+        positions = self.timetable.position(step, microstep, rank) + np.arange(self.timetable.microbatch(step))
         numbers: list[int] = self._permutation(self.timetable.epoch(step))(positions).tolist()
         return numbers
 
@@ -73,8 +72,7 @@ class TrainingBatches(Dataset[Any]):
     def _order(self, epoch: int, steps: range) -> Indices:
         """This rank's samples of these steps of an epoch, one microbatch after the other."""
         begins = [
-            np.uint64(self.timetable.position(step, microstep, self.rank))
-            + np.arange(self.timetable.microbatch(step), dtype=np.uint64)
+            self.timetable.position(step, microstep, self.rank) + np.arange(self.timetable.microbatch(step))
             for step in steps
             for microstep in range(self.timetable.accumulate)
         ]
@@ -97,7 +95,7 @@ class ValidationBatches(Dataset[Any]):
         return -(-len(self.numbers) // self.size)
 
     def __getitem__(self, number: int) -> Any:
-        chosen = np.asarray(self.numbers[number * self.size : (number + 1) * self.size], dtype=np.uint64)
+        chosen = np.asarray(self.numbers[number * self.size : (number + 1) * self.size], dtype=np.int64)
         return self.fetch(chosen, (self.seed, seeding.VALIDATION_SAMPLE))
 
     def samples(self, number: int) -> int:

@@ -71,4 +71,6 @@ class Optimization:
         elif gradients:
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
             coefficient = torch.clamp(self.clip_norm / (norm + 1e-6), max=1.0)
-            torch._foreach_mul_(gradients, coefficient)
+            # On the CPU looking costs nothing, and times one changes no bit; a GPU would have to be waited for.
+            if coefficient.is_cuda or float(coefficient) != 1.0:
+                torch._foreach_mul_(gradients, coefficient)

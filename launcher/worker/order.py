@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from launcher.worker import seeding
 
-Indices: TypeAlias = NDArray[np.uint64]
+Indices: TypeAlias = NDArray[np.int64]
+Words: TypeAlias = NDArray[np.uint64]
 
 ROUNDS = 8
 
@@ -34,12 +35,12 @@ class Permutation:
 
     def __call__(self, positions: Indices) -> Indices:
         """The samples at these positions."""
-        samples = self._once(positions)
+        samples = self._once(positions.view(np.uint64))
         while (outside := samples >= self.count).any():
             samples[outside] = self._once(samples[outside])
-        return samples
+        return samples.view(np.int64)
 
-    def _once(self, positions: Indices) -> Indices:
+    def _once(self, positions: Words) -> Words:
         left, right = positions // self.columns, positions % self.columns
         for turn, key in enumerate(self.keys):
             if turn % 2:
@@ -49,7 +50,7 @@ class Permutation:
         return left * self.columns + right
 
 
-def _hash(digits: Indices, key: np.uint64) -> Indices:
+def _hash(digits: Words, key: np.uint64) -> Words:
     """`seeding.mix` with the state `key`, for many words at once."""
     state = (digits ^ key) + np.uint64(seeding.GOLDEN)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(seeding.FIRST_MULTIPLIER)

@@ -60,7 +60,7 @@ def _fetch_rows(source: tuple[Callable[[Tensor], Tensor], tuple[Tensor, ...]]) -
     rows, tensors = source
 
     def fetch(samples: Indices, _words: Sequence[int]) -> list[Tensor]:
-        chosen = rows(torch.from_numpy(samples.astype("int64")))
+        chosen = rows(torch.from_numpy(samples))
         return [tensor.index_select(0, chosen) for tensor in tensors]
 
     return fetch

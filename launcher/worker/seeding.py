@@ -21,9 +21,8 @@ WEIGHTS, ORDER, STEP, SAMPLE, VALIDATION, VALIDATION_SAMPLE = range(1, 7)
 """What a seed is for: the first word after the job's seed, so that no two uses share their numbers."""
 
 
-def mix(*words: int) -> int:
-    """A number of 64 bits that follows from the words alone."""
-    state = 0
+def mix(*words: int, state: int = 0) -> int:
+    """A number of 64 bits that follows from the words alone. `mix(a, b, c)` is `mix(c, state=mix(a, b))`."""
     for word in words:
         state = ((state ^ (word & MASK)) + GOLDEN) & MASK
         state = ((state ^ (state >> 30)) * FIRST_MULTIPLIER) & MASK

@@ -120,13 +120,13 @@ class OwnStep:
 
 def _feed(context: Context) -> Callable[[int, int, Iterator[Any]], Any]:
     """Takes the next microbatch and sets every generator for it."""
-    seed, rank, device = context.seed, context.rank, context.device
+    seed, rank, device = seeding.mix(context.seed, seeding.STEP), context.rank, context.device
 
     def feed(number: int, microstep: int, batches: Iterator[Any]) -> Any:
         batch = next(batches)
         if device.type != "cpu":
             batch = to_device(batch, device)
-        seeding.seed_all(seeding.mix(seed, seeding.STEP, number, microstep, rank), device)
+        seeding.seed_all(seeding.mix(number, microstep, rank, state=seed), device)
         return batch
 
     return feed

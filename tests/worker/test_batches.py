@@ -76,7 +76,7 @@ def test_whole_tensors_are_fetched_with_the_bits_of_single_samples(tmp_path: Pat
     for each in (data, nested):
         slow = samples.fetcher(each, torch.utils.data.default_collate)
         quick = samples.fetcher(each, None)
-        chosen = np.array([3, 1, 11], dtype=np.uint64)
+        chosen = np.array([3, 1, 11], dtype=np.int64)
         for left, right in zip(quick(chosen, (0,)), slow(chosen, (0,)), strict=True):
             assert left.dtype == right.dtype and torch.equal(left, right)
 
