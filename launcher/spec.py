@@ -166,6 +166,8 @@ class JobSpec(_Section):
     """How samples are read."""
     checkpoint: Checkpointing = field(default_factory=Checkpointing)
     """When to save, what to keep, and where to go on from."""
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """For the lightning kind: further arguments of Lightning's Trainer, by their names."""
     early_stop: EarlyStop | None = None
     """End the training when a metric gets no better; without this section it runs its whole length."""
     retry: Retry = field(default_factory=Retry)

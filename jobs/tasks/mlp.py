@@ -11,15 +11,7 @@ from launcher import Task
 
 def build(width: int = 128, dropout: float = 0.2, learning_rate: float = 3e-3) -> Task:
     training, validation = digits()
-    model = nn.Sequential(
-        nn.Linear(64, width),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(width, width),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(width, 10),
-    )
+    model = network(width, dropout)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
     return Task(
         model=model,
@@ -29,6 +21,18 @@ def build(width: int = 128, dropout: float = 0.2, learning_rate: float = 3e-3) -
         validation=validation,
         metrics=metrics,
         scheduler=lambda steps: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+    )
+
+
+def network(width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(64, width),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(width, width),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(width, 10),
     )
 
 

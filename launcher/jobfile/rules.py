@@ -97,6 +97,12 @@ def _variables_can_be_set(data: dict[str, Any]) -> Findings:
             yield ("env", name), "the value has a line break or a control character; a variable is one line of text"
 
 
+def _trainer_is_lightnings(data: dict[str, Any]) -> Findings:
+    kind = _text(data, "task", "kind") or "native"
+    if data.get("trainer") and kind != "lightning":
+        yield ("trainer",), f"these are arguments of Lightning's Trainer, and task.kind is {kind}; leave them out"
+
+
 RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (
     _name_can_begin_a_run_id,
     _target_names_code,
@@ -104,6 +110,7 @@ RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (
     _metrics_have_a_direction,
     _resume_is_a_run,
     _variables_can_be_set,
+    _trainer_is_lightnings,
 )
 
 

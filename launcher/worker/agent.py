@@ -8,7 +8,6 @@ attempt.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -47,8 +46,7 @@ def main() -> int:
     probed = _start_probe() if "--probe" in sys.argv else None
     import torch._dynamo  # noqa: F401  the first optimizer step imports it in every rank; here once for all of them
 
-    with contextlib.suppress(Exception):  # a package that cannot be imported is the ranks' error to tell
-        tasks.load(sys.argv[1])
+    tasks.preload(sys.argv[1])
     if probed is not None:
         _say({"probe": _answer(*probed)})
     request = json.loads(sys.stdin.readline() or "null")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -78,8 +78,15 @@ class TrainingBatches(Dataset[Any]):
         ]
         return self._permutation(epoch)(np.concatenate(begins))
 
-    def _permutation(self, epoch: int) -> Permutation:
+    def _permutation(self, epoch: int) -> Callable[[Indices], Indices]:
         return Permutation(self.timetable.samples, self.seed, epoch)
+
+
+class InGivenOrder(TrainingBatches):
+    """The samples in the order they have in the data, in every epoch."""
+
+    def _permutation(self, _epoch: int) -> Callable[[Indices], Indices]:
+        return np.copy
 
 
 class ValidationBatches(Dataset[Any]):

@@ -110,18 +110,18 @@ class Duties:
             )
 
     def save(self, *, protect: bool, more: Mapping[str, Any] | None = None) -> None:
-        """Save everything; `more` is laid over the state."""
-        step = self.state.step
+        """Save everything, on every rank; `more` is laid over the state."""
         self.check_finite()
+        self.commit(self.models.weights(), more or {}, protect=protect)
+
+    def commit(self, weights: Mapping[str, Tensor], more: Mapping[str, Any], *, protect: bool) -> None:
+        """Save these weights without another look at them."""
+        step = self.state.step
         if self.metrics:
             self.metrics.sync()
-        self.context.checkpoints.save(
-            step,
-            epoch=self.timetable.epoch(step),
-            model=self.models.weights(),
-            training={**self.state.tree(), **(more or {})},
-            protect=protect,
-        )
+        training = {**self.state.tree(), **more}
+        epoch = self.timetable.epoch(step)
+        self.context.checkpoints.save(step, epoch=epoch, model=weights, training=training, protect=protect)
 
     def outcome(self, *, stopped: bool) -> Outcome:
         """Wait for the last checkpoint, whose writing the digest's computing goes along with."""

@@ -63,6 +63,7 @@ class Session:
         self._objects: dict[str, Any] = {}
         self._duties: Duties | None = None
         self._scalars: dict[str, Tensor] = {}
+        self._rates: dict[str, float] = {}
         self._improved = False
 
     def load(self, objects: Mapping[str, Any]) -> int:
@@ -91,6 +92,7 @@ class Session:
         self._listen()
         while duties.state.step < duties.timetable.total_steps and not duties.state.stops_early:
             step = duties.begin_step()
+            self._rates = learning_rates(duties.state.optimizations)  # the script may advance its schedule within
             batches = Microbatches(self, step, source, duties.timetable.accumulate)
             yield step, batches
             for _ in batches:
@@ -160,7 +162,7 @@ class Session:
             models=self._models(),
             state=State(plan, times.samples, optimizations, Schedulers(self._schedulers()), *state.bests(plan)),
             losses=losses,
-            rates=lambda: learning_rates(optimizations),
+            rates=lambda: self._rates or learning_rates(optimizations),
         )
         return self._duties
 

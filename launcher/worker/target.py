@@ -107,3 +107,30 @@ def _nearest(given: Mapping[str, Any], signature: inspect.Signature) -> str:
         if name not in signature.parameters and near:
             return f"; did you mean {near[0]}?"
     return ""
+
+
+def mistaken(task: TaskSpec, returned: Any) -> RequestError:
+    """The target gave something else than its kind takes: what it is, and the kind that would take it."""
+    what = type(returned).__name__
+    names = {base.__name__ for base in type(returned).__mro__}
+    fits = next((kind for kind, name in RETURNS.items() if name in names and kind != task.kind), None)
+    if isinstance(returned, dict):
+        what = f"a dict with {', '.join(map(str, returned)) or 'nothing'}"
+    return RequestError(
+        f"task.target {task.target} gave {what}; task.kind {task.kind} takes {TAKES[task.kind]}",
+        hint=f"--set task.kind={fits} takes a {RETURNS[fits]}" if fits else f"end the target with {ENDS[task.kind]}",
+    )
+
+
+RETURNS = {"native": "Task", "lightning": "LightningModule", "ignite": "Engine"}
+"""The class that tells a kind."""
+TAKES = {
+    "native": "a Task",
+    "lightning": "a LightningModule, alone, with a LightningDataModule, or in a dict of what Trainer and fit take",
+    "ignite": "an Engine and its data, or a model, an optimizer, a loss and data, in a dict",
+}
+ENDS = {
+    "native": "`return Task(model=…, optimizer=…, data=…, loss=…)`, from launcher import Task",
+    "lightning": "`return module` or `return module, datamodule`",
+    "ignite": "`return {'trainer': engine, 'data': …, 'to_save': {…}}`",
+}

@@ -61,8 +61,11 @@ class Timetable:
         return self.ends_epoch(step) if every == "epoch" else step % every == 0
 
 
-def make(plan: Plan, samples: int) -> Timetable:
-    """Raises RequestError if the data do not give every process a sample in every step."""
+def make(plan: Plan, samples: int, *, drop_last: bool = False) -> Timetable:
+    """Raises RequestError if the data do not give every process a sample in every step.
+
+    `drop_last` leaves out the shorter last step of an epoch.
+    """
     training = plan.spec.training
     shares = plan.world_size * training.accumulate
     if samples < shares:
@@ -71,7 +74,8 @@ def make(plan: Plan, samples: int) -> Timetable:
             f" × {training.accumulate} microbatches",
             hint=f"at least {shares} samples are needed; fewer processes or training.accumulate need less",
         )
-    steps_per_epoch = samples // training.batch_size + (samples % training.batch_size >= shares)
+    shorter_last = samples % training.batch_size >= shares and not (drop_last and samples >= training.batch_size)
+    steps_per_epoch = samples // training.batch_size + shorter_last
     return _timetable(plan, samples, steps_per_epoch, training.steps or (training.epochs or 1) * steps_per_epoch)
 
 

@@ -53,6 +53,7 @@ JOB_FILE = {
     "checkpoint.best.metric": "text",
     "checkpoint.best.mode": "min | max",
     "checkpoint.resume": "text",
+    "trainer": "keys",
     "early_stop.metric": "text",
     "early_stop.mode": "min | max",
     "early_stop.patience": "1..",

@@ -101,8 +101,7 @@ def _serve() -> None:
     from launcher.worker import rank, tasks
 
     for kind in tasks.MODULES:
-        with contextlib.suppress(ModuleNotFoundError):
-            tasks.load(kind)
+        tasks.preload(kind)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)

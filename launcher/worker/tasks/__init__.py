@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 from typing import Protocol, cast
@@ -16,8 +17,8 @@ MODULES: dict[str, str] = {
     "script": "launcher.worker.tasks.script",
 }
 PACKAGES: dict[str, tuple[str, ...]] = {
-    "lightning": ("lightning", "pytorch_lightning"),
-    "ignite": ("ignite",),
+    "lightning": ("lightning.pytorch", "pytorch_lightning"),
+    "ignite": ("ignite.engine",),
 }
 """What a kind needs beside torch: one of these, from the extra of the kind's own name."""
 MAKES_ITS_OWN_GROUP = frozenset({"script"})
@@ -30,10 +31,22 @@ class Adapter(Protocol):
 
 def load(kind: str) -> Adapter:
     """Import the kind's module. Raises RequestError where the package it needs is not installed."""
-    needed = PACKAGES.get(kind)
-    if needed and not any(importlib.util.find_spec(name) for name in needed):
+    if kind in PACKAGES and not _installed(kind):
         raise RequestError(
-            f"task.kind {kind} needs the package {' or '.join(needed)}, which is not installed here",
+            f"task.kind {kind} needs the package {' or '.join(PACKAGES[kind])}, which is not installed here",
             hint=f"pip install 'launcher[{kind}]'",
         )
     return cast(Adapter, importlib.import_module(MODULES[kind]))
+
+
+def preload(kind: str) -> None:
+    """Import what the kind takes seconds to import, before ranks are forked. What fails here, fails in them, and is
+    told by them."""
+    with contextlib.suppress(Exception):
+        load(kind)
+        for package in _installed(kind)[:1]:
+            importlib.import_module(package)
+
+
+def _installed(kind: str) -> list[str]:
+    return [name for name in PACKAGES.get(kind, ()) if importlib.util.find_spec(name.partition(".")[0])]

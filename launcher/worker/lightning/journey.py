@@ -1,0 +1,225 @@
+"""One training by Lightning, from launcher's side: the callbacks that go along, and what they keep."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from launcher import checkpoints
+from launcher.manifest import step_name
+from launcher.worker import state
+from launcher.worker.checkpoint import Loaded
+from launcher.worker.context import Context
+from launcher.worker.duties import Duties
+from launcher.worker.lightning import loader
+from launcher.worker.lightning.checkpoint import Core, put_together, take_apart
+from launcher.worker.lightning.given import Flavour
+from launcher.worker.lightning.place import place
+from launcher.worker.losses import Losses
+from launcher.worker.models import share
+from launcher.worker.schedule import Schedulers
+from launcher.worker.state import State
+from launcher.worker.stop import Store
+
+
+class Stopped(Exception):
+    """The training was asked to stop, and is saved."""
+
+
+class Journey:
+    """What the training needs beside Lightning. Its hooks are called by the callbacks below.
+
+    A step is whole when every hook of every callback, its validation and its schedulers have had their turn; the next
+    hook after that is the start of the next batch or epoch. So this is where a step is saved, and where a stop ends.
+    """
+
+    def __init__(self, context: Context, core: Core, flavour: Flavour) -> None:
+        self.context = context
+        self.flavour = flavour
+        self.core = core
+        self.duties: Duties | None = None
+        self.loaded: Loaded | None = None
+        self.trainer: Any = None
+        self.ended = False
+        self._losses: list[Tensor] = []
+        self._rates: dict[str, float] = {}
+        self._save = self._protect = self._stop = False
+        self._buffers = [buffer for module in core.by_name.values() for buffer in module.buffers()]
+
+    def replace(self, given: Any) -> loader.EpochBatches:
+        """Read the user's training loader and give launcher's in its place; the step to go on from is known then."""
+        if self.duties is None:
+            self._begin(loader.read(given, self.context))
+        return self.batches
+
+    def commit(self, checkpoint: Mapping[str, Any]) -> None:
+        """Save Lightning's dictionary; called on rank 0, in the turn of `save`."""
+        duties = self._there()
+        weights, more = take_apart(checkpoint, self.core.prefix)
+        duties.commit(weights, {**more, "ended": self.ended}, protect=self._protect)
+
+    def loaded_checkpoint(self) -> dict[str, Any]:
+        """The plan's checkpoint as Lightning's dictionary."""
+        self.loaded = self.context.checkpoints.load(cast(str, self.context.plan.resume_from))
+        version = self.flavour.part("", "__version__")
+        own = put_together(self.loaded.model, self.loaded.training, self.core.prefix)
+        return {"pytorch-lightning_version": version, **own}
+
+    def save(self) -> None:
+        """On every rank."""
+        duties = self._there()
+        duties.check_finite()
+        root = checkpoints.folder(Path(self.context.plan.run_dir))
+        self.trainer.save_checkpoint(str(root / step_name(duties.state.step)))
+        self._save = self._protect = False
+
+    def start(self, trainer: Any) -> None:
+        """Lightning has put a SIGTERM handler of its own in place, which ends a training in mid-step."""
+        self.context.stop.install()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        if self._there().state.stops_early:
+            trainer.should_stop = True
+
+    def clean_point(self) -> None:
+        if self._save or self._stop:
+            self.save()
+        if self._stop:
+            raise Stopped
+
+    def batch_start(self, trainer: Any, batch_idx: int) -> None:
+        self.clean_point()
+        duties = self._there()
+        if batch_idx % duties.timetable.accumulate == 0:
+            duties.begin_step()
+            self._losses = []
+            self._share_buffers()
+            if duties.timetable.logs(duties.state.step):
+                self._rates = _rates(trainer)
+
+    def batch_end(self, trainer: Any, outputs: Any, batch_idx: int) -> None:
+        duties = self._there()
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            self._losses.append(loss.detach().reshape(()))
+        if (batch_idx + 1) % duties.timetable.accumulate:
+            return
+        step = duties.state.step
+        logs = duties.timetable.logs(step)
+        if self._losses:
+            scalars = {"loss": torch.stack(self._losses).sum() if len(self._losses) > 1 else self._losses[0]}
+            duties.end_step({**scalars, **(_logged(trainer, self.context.device) if logs else {})})
+        self._save = self._save or duties.timetable.saves(step)
+        stop = self.context.stop
+        self._stop = stop.asked and stop.now(step)
+        if step >= duties.timetable.total_steps:
+            trainer.should_stop = True
+
+    def validation_start(self) -> None:
+        self._share_buffers()
+
+    def validation_end(self, trainer: Any) -> None:
+        duties = self._there()
+        values = {name: float(value) for name, value in _validated(trainer).items() if value.numel() == 1}
+        self._protect = duties.validated(self._agreed(values))
+        self._save = self._save or self._protect
+        if duties.state.stops_early:
+            trainer.should_stop = True
+
+    def _begin(self, source: loader.Source) -> None:
+        context = self.context
+        times = source.timetable(context)
+        batches = source.batches(times, context)
+        best, early_stop = state.bests(context.plan)
+        duties = self.duties = Duties(
+            context=context,
+            timetable=times,
+            batches=batches,
+            models=self.core,
+            state=State(context.plan, times.samples, {}, Schedulers({}), best, early_stop),
+            losses=Losses(context),
+            rates=lambda: self._rates,
+        )
+        if self.loaded is not None:
+            duties.resumed(self.loaded.step, self.loaded.epoch, self.loaded.training)
+            own = self.loaded.training.get("lightning", {"rest": {}})["rest"]
+            place(self.trainer.fit_loop, times, self.loaded.step, own.get("global_step", self.loaded.step))
+            self.loaded = None
+        duties.open_metrics()
+        self.batches = loader.EpochBatches(batches, duties, context)
+        if context.world_size > 1:
+            context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
+
+    def _there(self) -> Duties:
+        return cast(Duties, self.duties)
+
+    def _share_buffers(self) -> None:
+        if self.context.world_size > 1 and self._buffers:
+            share(self._buffers)
+
+    def _agreed(self, values: dict[str, float]) -> dict[str, float]:
+        """Rank 0's, everywhere: what follows from them must be one decision."""
+        if self.context.world_size > 1:
+            shared = [values]
+            dist.broadcast_object_list(shared, src=0)
+            return shared[0]
+        return values
+
+
+def callbacks(flavour: Flavour, journey: Journey, theirs: list[Any]) -> list[Any]:
+    """Two of ours around the user's: the first acts before any of them, the last sees what all of them have logged."""
+    base = flavour.part("callbacks", "Callback")
+
+    class First(base):  # type: ignore[misc, valid-type]  # the flavour's class
+        def setup(self, trainer: Any, _module: Any, stage: str) -> None:
+            trainer.callbacks.remove(last)  # the module may have brought more
+            trainer.callbacks.append(last)
+
+        def on_train_start(self, trainer: Any, _module: Any) -> None:
+            journey.start(trainer)
+
+        def on_train_epoch_start(self, _trainer: Any, _module: Any) -> None:
+            journey.clean_point()
+
+        def on_train_batch_start(self, trainer: Any, _module: Any, _batch: Any, batch_idx: int) -> None:
+            journey.batch_start(trainer, batch_idx)
+
+        def on_validation_start(self, _trainer: Any, _module: Any) -> None:
+            journey.validation_start()
+
+    class Last(base):  # type: ignore[misc, valid-type]  # the flavour's class
+        def on_train_batch_end(self, trainer: Any, _module: Any, outputs: Any, _batch: Any, batch_idx: int) -> None:
+            journey.batch_end(trainer, outputs, batch_idx)
+
+        def on_validation_end(self, trainer: Any, _module: Any) -> None:
+            if not trainer.sanity_checking:
+                journey.validation_end(trainer)
+
+    last = Last()
+    return [First(), *theirs, last]
+
+
+def _rates(trainer: Any) -> dict[str, float]:
+    optimizers = trainer.optimizers
+    rates = [float(each.param_groups[0]["lr"]) for each in optimizers]
+    return {"lr" if len(rates) == 1 else f"lr.{number}": rate for number, rate in enumerate(rates)}
+
+
+def _logged(trainer: Any, device: torch.device) -> dict[str, Tensor]:
+    """What the module logged in this step; means over an epoch are not of the step, and begin anew after a resume."""
+    values = trainer.fit_loop.epoch_loop._results.metrics(on_step=True)["log"]
+    return {
+        name: value.detach().reshape(()).to(device)
+        for name, value in sorted(values.items())
+        if isinstance(value, Tensor) and value.numel() == 1 and name != "loss"
+    }
+
+
+def _validated(trainer: Any) -> dict[str, Tensor]:
+    values = trainer.fit_loop.epoch_loop.val_loop._results.metrics(on_step=False)["callback"]
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}

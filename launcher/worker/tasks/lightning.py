@@ -1,0 +1,83 @@
+"""The lightning task: the target's LightningModule, trained by Lightning's own Trainer."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from launcher import checkpoints
+from launcher.worker import numerics, seeding, state, target
+from launcher.worker.context import Context, Outcome
+from launcher.worker.lightning.checkpoint import Core, checkpoint_io
+from launcher.worker.lightning.given import Given, understand
+from launcher.worker.lightning.journey import Journey, Stopped, callbacks
+from launcher.worker.lightning.trainer import arguments
+
+
+def run(context: Context) -> Outcome:
+    """Train to the end, or until it is asked to stop; then test, where the module has a test."""
+    plan = context.plan
+    numerics.configure(plan)
+    seeding.seed_all(seeding.mix(context.seed, seeding.WEIGHTS), context.device)
+    given = understand(target.call(plan.spec.task, Path(plan.job_dir)), plan.spec.task)
+    state.check_metrics_exist(plan, given.has("validation_step"), "give the module a validation_step that logs it")
+    journey = Journey(context, Core(given.model), given.flavour)
+    trainer = journey.trainer = _trainer(given, context, journey)
+    context.kept.append(trainer)
+    stopped = _fit(trainer, given, context, journey)
+    assert journey.duties is not None  # noqa: S101  (fit has asked for the training loader)
+    if not stopped:
+        journey.ended = True
+        journey.save()
+        _test(trainer, given)
+    return journey.duties.outcome(stopped=stopped)
+
+
+def _trainer(given: Given, context: Context, journey: Journey) -> Any:
+    flavour = given.flavour
+    environment = flavour.part("plugins.environments", "TorchElasticEnvironment")()
+    plugins = [environment, checkpoint_io(flavour, journey)]
+    options = arguments(given, context, plugins)
+    return flavour.part("", "Trainer")(callbacks=callbacks(flavour, journey, given.callbacks), **options)
+
+
+def _fit(trainer: Any, given: Given, context: Context, journey: Journey) -> bool:
+    """Whether it was stopped before its end."""
+    plan = context.plan
+    resume = plan.resume_from and str(checkpoints.folder(Path(plan.run_dir)) / plan.resume_from)
+    data = _with_our_loader(given, journey)
+    # Until the training starts, and with it our handler again, a SIGTERM waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        trainer.fit(given.model, ckpt_path=resume, **data)
+    except Stopped:
+        return True
+    finally:
+        context.stop.install()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    return False
+
+
+def _with_our_loader(given: Given, journey: Journey) -> dict[str, Any]:
+    """The data as `fit` takes them, the training loader replaced wherever Lightning would ask for it."""
+    if given.train_dataloaders is not None:
+        return {
+            "train_dataloaders": journey.replace(given.train_dataloaders),
+            "val_dataloaders": given.val_dataloaders,
+        }
+    owner = given.datamodule if given.datamodule is not None else given.model
+    theirs = owner.train_dataloader
+
+    def train_dataloader() -> Any:
+        return journey.replace(theirs())
+
+    owner.train_dataloader = train_dataloader
+    return {"datamodule": given.datamodule} if given.datamodule is not None else {}
+
+
+def _test(trainer: Any, given: Given) -> None:
+    data = given.test_dataloaders
+    asks = given.datamodule if given.datamodule is not None else given.model
+    if given.has("test_step") and (data is not None or getattr(asks, "test_dataloader", None) is not None):
+        trainer.test(given.model, dataloaders=data, datamodule=None if data is not None else given.datamodule)
