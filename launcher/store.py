@@ -74,6 +74,7 @@ class RunFolder:
         self.patch = path / "git.patch"
         self.events = path / "events.jsonl"
         self.metrics = path / "metrics.jsonl"
+        self.ledger = path / "ledger.jsonl"
         self.result = path / "result.json"
         self.lock = path / "lock"
         self.checkpoints = path / "checkpoints"

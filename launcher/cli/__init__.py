@@ -21,11 +21,13 @@ COMMANDS = {
     "logs": "Print what a rank of a run wrote.",
     "stop": "Stop a run; it saves a checkpoint first.",
     "resume": "Go on with a run from its newest verified checkpoint.",
+    "verify-resume": "Kill and resume a job, and compare its bits with those of an undisturbed run.",
+    "reproduce": "Run a recorded run again and say whether the same came of it.",
     "envcheck": "Check that this machine can train.",
     "images": "List, lock, build, test and compare the images that jobs run in.",
 }
-"""Name and summary; `launcher.cli.<name>` holds the command. The summaries stand here so that `launcher --help` loads
-no command."""
+"""Name and summary; `launcher.cli.<name>`, with `_` for `-`, holds the command. The summaries stand here so that
+`launcher --help` loads no command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -48,7 +50,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"launcher.cli.{cmd_name}").command
+        command = importlib.import_module(f"launcher.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101 (a row of the table without its command)
         return command
 

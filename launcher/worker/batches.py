@@ -8,6 +8,7 @@ of an epoch.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +54,17 @@ class TrainingBatches(Dataset[Any]):
         positions = self.timetable.position(step, microstep, rank) + np.arange(self.timetable.microbatch(step))
         numbers: list[int] = self._permutation(self.timetable.epoch(step))(positions).tolist()
         return numbers
+
+    def orders(self, steps: range) -> Iterator[bytes]:
+        """The samples of all processes in each of these steps, as 64-bit numbers in the order of their positions."""
+        timetable = self.timetable
+        for epoch, of_epoch in itertools.groupby(steps, timetable.epoch):
+            shares = timetable.world_size * timetable.accumulate
+            sizes = {step: timetable.microbatch(step) * shares for step in of_epoch}
+            first = timetable.position(next(iter(sizes)), 0, 0)
+            numbers = self._permutation(epoch)(first + np.arange(sum(sizes.values())))
+            for part in np.split(numbers, np.cumsum(list(sizes.values()))[:-1]):
+                yield part.tobytes()
 
     def _samples(self, step: int, microstep: int) -> Indices:
         """This rank's samples, out of a block of steps whose order is computed together."""

@@ -15,6 +15,7 @@ from launcher.worker.batches import TrainingBatches
 from launcher.worker.context import Context, Outcome
 from launcher.worker.digest import weights_sha256
 from launcher.worker.events import finite
+from launcher.worker.ledger import Ledger
 from launcher.worker.losses import Losses
 from launcher.worker.metrics import MetricsFile
 from launcher.worker.models import Weights
@@ -64,10 +65,14 @@ class Duties:
                 )
 
     def open_metrics(self) -> None:
-        """Begin or go on with metrics.jsonl; what lies after the step that is gone on from is cut off."""
+        """Begin or go on with metrics and ledger; what lies after the step that is gone on from is cut off."""
         if self.context.rank == 0:
-            path = RunFolder(Path(self.context.plan.run_dir)).metrics
-            self.metrics = MetricsFile(path, step=self.state.step, validated=self.state.validated)
+            folder, step = RunFolder(Path(self.context.plan.run_dir)), self.state.step
+            self.metrics = MetricsFile(folder.metrics, step=step, validated=self.state.validated)
+            order = self.batches.orders if self.batches else None
+            self.losses.ledger = Ledger(folder.ledger, step=step, order=order)
+            if step == 0:
+                self.losses.ledger.begin(self.models.weights())
 
     def begin_step(self) -> int:
         """The number of the step that is about to be made."""

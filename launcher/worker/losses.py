@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from launcher.worker.context import Context
+from launcher.worker.ledger import Ledger
 
 LONGEST = 100
 """Steps after which the losses are looked at, if nothing else asks for it."""
@@ -22,6 +23,8 @@ class Losses:
         self.world_size = context.world_size
         self.pending: list[Tensor] = []
         self.last: Mapping[str, Tensor] = {}
+        self.ledger: Ledger | None = None
+        """On rank 0: where they are kept to the last bit."""
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
         self.pending.append(scalars["loss"])
@@ -58,7 +61,10 @@ class Losses:
         """The first of the steps up to this one whose loss here was not finite, or NEVER."""
         if not self.pending:
             return NEVER
-        finite: list[bool] = torch.isfinite(torch.stack(self.pending)).tolist()
+        losses = torch.stack(self.pending)
+        finite: list[bool] = torch.isfinite(losses).tolist()
         first = step - len(self.pending) + 1
         self.pending = []
+        if self.ledger is not None:
+            self.ledger.add(first, losses.double().tolist())
         return NEVER if all(finite) else first + finite.index(False)

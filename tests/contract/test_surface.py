@@ -24,6 +24,8 @@ COMMAND_LINE = {
     "logs": "RUN --rank --follow --runs-dir(LAUNCHER_RUNS_DIR)",
     "stop": "RUN --runs-dir(LAUNCHER_RUNS_DIR)",
     "resume": "RUN --detach --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "verify-resume": "SPEC --kills --seed --set --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "reproduce": "RUN --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "envcheck": "ARGUMENTS",
     "images": "list lock build test diff",
 }
@@ -119,7 +121,7 @@ def test_a_record_goes_into_json_under_the_names_of_its_fields() -> None:
 
 
 def parameters(name: str) -> Iterator[str]:
-    command = importlib.import_module(f"launcher.cli.{name}").command
+    command = importlib.import_module(f"launcher.cli.{name.replace('-', '_')}").command
     yield from getattr(command, "commands", ())
     for parameter in command.params:
         if isinstance(parameter, click.Argument):

@@ -1,0 +1,43 @@
+"""ledger.jsonl: the digest of the first weights, and for each step that of its samples' order and rank 0's loss, exact.
+
+It lets two runs be compared step by step (`launcher/ledger.py`). The losses are taken where they are looked at anyway;
+nothing here waits for the device or the disk on its own account.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import xxhash
+from torch import Tensor
+
+from launcher.worker.digest import weights_xxh3
+from launcher.worker.metrics import MetricsFile
+
+Order = Callable[[range], Iterable[bytes]]
+"""The samples of all processes in each of these steps, as bytes."""
+
+
+class Ledger(MetricsFile):
+    """Opened, and cut, at the step that the training goes on from."""
+
+    def __init__(self, path: Path, *, step: int, order: Order | None) -> None:
+        super().__init__(path, step=step, validated=True)
+        self._order = order
+
+    def begin(self, weights: Mapping[str, Tensor]) -> None:
+        """The weights before the first step."""
+        self._append({"step": 0, "start": weights_xxh3(weights)})
+
+    def add(self, first: int, losses: Sequence[float]) -> None:
+        """The losses of the steps from `first` on."""
+        steps = range(first, first + len(losses))
+        orders = map(xxhash.xxh3_64_hexdigest, self._order(steps)) if self._order else [None] * len(losses)
+        lines = [
+            json.dumps({"step": step, "order": order, "loss": float(loss).hex()})
+            for step, order, loss in zip(steps, orders, losses, strict=True)
+        ]
+        os.write(self.file, "".join(f"{line}\n" for line in lines).encode())
