@@ -23,6 +23,8 @@ STOP_GRACE = 30.0
 """Seconds that ranks get to reach a step boundary and save after a stop was asked for."""
 LAST_WORDS = 3.0
 """Seconds that other nodes get to say how they ended after one has failed."""
+LONGEST_END = 20.0
+"""Seconds after the end of its lease in which a node program has ended everything below it, or is stuck itself."""
 
 
 class StopRequest:
@@ -53,6 +55,7 @@ class Attempt:
         self._stop = stop
         self._stop_sent = False
         self._abort_at: float | None = None
+        self._kill_at: float | None = None
         self._nodes: dict[int, _Node] = {}
         self._selector = selectors.DefaultSelector()
 
@@ -117,8 +120,16 @@ class Attempt:
             self._listener({"event": "stopping", "grace": STOP_GRACE})
         due = self._abort_at is not None and time.monotonic() > self._abort_at
         if due or self._stop.times > 1:
-            for node in self._nodes.values():
-                node.hang_up()
+            self._end_all()
+
+    def _end_all(self) -> None:
+        """End every lease, and in the end every node program that does not end by that."""
+        now = time.monotonic()
+        self._kill_at = self._kill_at or now + LONGEST_END
+        for node in self._nodes.values():
+            node.hang_up()
+            if node.running and now > self._kill_at:
+                node.process.kill()
 
     def _tell_all(self, message: Mapping[str, Any]) -> None:
         for node in self._nodes.values():

@@ -27,6 +27,8 @@ KIND_ORDER = {
     "aborted": 4,
 }
 LAST = 9
+OWN_FAULTS = ("environment", "request", "storage", "numerics", "user")
+"""Kinds of errors that no end of another process brings about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,8 @@ def judge(plan: Plan, nodes: Mapping[int, NodeOutcome], *, stop_asked: bool) -> 
     states = [ranks[rank]["state"] for rank in sorted(ranks)]
     if states == ["done"] * plan.world_size:
         return Verdict(state="SUCCEEDED", **_reached(ranks))
-    if stop_asked or states == ["stopped"] * plan.world_size:
+    stopped = stop_asked and not _failed_stopping(nodes)
+    if stopped or states == ["stopped"] * plan.world_size:
         return Verdict(state="STOPPED", exit_code=130, **_reached(ranks))
     cause = min(_causes(plan, nodes, ranks), key=lambda item: (KIND_ORDER.get(item["kind"], LAST), item["time_ns"]))
     return Verdict(state="FAILED", root_cause=cause, exit_code=cause.get("exit_code", 1), **_reached(ranks))
@@ -65,6 +68,13 @@ def unfit(error: LauncherError) -> Verdict:
 def lost_hosts(nodes: Mapping[int, NodeOutcome]) -> list[str]:
     """Other machines whose node program ended without a word, so that something may still run there."""
     return [node["host"] for node in nodes.values() if node.get("died") and node.get("host")]
+
+
+def _failed_stopping(nodes: Mapping[int, NodeOutcome]) -> bool:
+    """Whether a rank that was to save and stop failed at it (a full disk, an error of the user's) and was not ended."""
+    left_alone = (node for node in nodes.values() if not node.get("ended_because"))
+    failed = (rank["error"] for node in left_alone for rank in node.get("ranks", {}).values() if "error" in rank)
+    return any(error["kind"] in OWN_FAULTS for error in failed)
 
 
 def _reached(ranks: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -85,6 +85,19 @@ def test_a_stop_that_was_asked_for_is_no_failure(plan: Plan) -> None:
     assert (verdict.state, verdict.exit_code, verdict.step) == ("STOPPED", 130, 5)
 
 
+def test_a_stop_whose_checkpoint_could_not_be_saved_is_a_failure(plan: Plan) -> None:
+    nodes = {0: node(0, failed("storage", "no space left", at=9)), 1: node(1, failed("victim", "closed", at=10))}
+    verdict = judge(plan, nodes, stop_asked=True)
+    assert (verdict.state, verdict.exit_code) == ("FAILED", 1)
+    assert verdict.root_cause is not None and verdict.root_cause["message"] == "no space left"
+
+
+def test_errors_of_ranks_that_were_ended_do_not_make_a_stop_a_failure(plan: Plan) -> None:
+    ended = {"ended_because": "the launcher is gone"}
+    nodes = {0: node(0, failed("user", "a loader was killed", at=9), **ended), 1: node(1, None, **ended)}
+    assert judge(plan, nodes, stop_asked=True).state == "STOPPED"
+
+
 def test_a_stop_that_came_too_late_to_matter_is_a_success(plan: Plan) -> None:
     verdict = judge(plan, {0: node(0, rank("done")), 1: node(1, rank("done"))}, stop_asked=True)
     assert verdict.state == "SUCCEEDED"
