@@ -24,6 +24,8 @@ from launcher.store import RunFolder, RunRecord
 from launcher.verdict import Verdict, judge, lost_hosts, unfit
 
 DETACH_PATIENCE = 10.0
+MOST_DIFFERENCES = 5
+"""Of the settings in which a job differs from an earlier run's, so many are named."""
 
 
 def run(
@@ -41,7 +43,7 @@ def run(
     EnvironmentUnfit before anything is started or written.
     """
     spec = _load(job_path, overrides)
-    earlier = _earlier_run(resume or spec.checkpoint.resume, spec, runs_dir)
+    earlier = _earlier_run(resume or spec.checkpoint.resume, spec, job_path, runs_dir, listener)
     if earlier is not None:
         return _go_on(RunFolder(earlier), detach=detach, listener=listener)
     decided = _decide(spec, job_path, runs_dir)
@@ -115,24 +117,34 @@ def _decide(spec: JobSpec, job_path: Path, runs_dir: Path) -> Plan:
     )
 
 
-def _earlier_run(choice: str, spec: JobSpec, runs_dir: Path) -> Path | None:
-    """The run to go on with, by the job's or the command's choice."""
+def _earlier_run(choice: str, spec: JobSpec, job_path: Path, runs_dir: Path, listener: Listener) -> Path | None:
+    """The run to go on with, by the job's or the command's choice. One of another job is never gone on with."""
     if choice == "never":
         return None
     if choice != "auto":
-        return store.find(runs_dir, choice)
+        run_dir = store.find(runs_dir, choice)
+        if differing := _differences(run_dir, spec, job_path):
+            raise RequestError(
+                f"{run_dir.name} is a run of another job: {differing}",
+                hint=f"`launcher resume {run_dir.name}` goes on with its own job; without --resume a new run begins",
+            )
+        return run_dir
+    passed_over = ""
     for record in reversed(store.list_runs(runs_dir)):
         if record.name == spec.name and record.state in ("FAILED", "STOPPED", "QUEUED"):
-            folder = RunFolder(Path(record.run_dir))
             with contextlib.suppress(RequestError):
-                if _same_job(folder.read_plan().spec, spec):
-                    return folder.path
+                differing = _differences(Path(record.run_dir), spec, job_path)
+                if not differing:
+                    return Path(record.run_dir)
+                passed_over = passed_over or f"{record.run_id} is not gone on with, its job is another: {differing}"
+    if passed_over:
+        listener({"event": "warning", "text": passed_over})
     return None
 
 
-def _same_job(earlier: JobSpec, now: JobSpec) -> bool:
-    """Whether a run may be gone on with under this job: all but the way to resume is the same."""
-    return dataclasses.replace(earlier, checkpoint=now.checkpoint) == now
+def _differences(run_dir: Path, spec: JobSpec, job_path: Path) -> str:
+    earlier = RunFolder(run_dir).read_plan()
+    return ", ".join(plan.differences(earlier, spec, job_path.resolve().parent)[:MOST_DIFFERENCES])
 
 
 def _go_on(folder: RunFolder, *, detach: bool, listener: Listener) -> RunRecord:

@@ -133,3 +133,21 @@ def test_a_plan_of_a_short_job_survives_json() -> None:
 
 def test_planning_is_a_function_of_what_it_is_given() -> None:
     assert made(job(), SERVER) == made(job(), SERVER)
+
+
+def test_the_settings_in_which_a_job_is_not_an_earlier_one_are_named() -> None:
+    now = job(training={"seed": 2}, resources={"nodes": 2}, env={"A": "1"})
+    assert plan.differences(made(job(training={"seed": 1})), now, Path("/jobs")) == [
+        "resources.nodes was 1 and is 2",
+        "training.seed was 1 and is 2",
+        'env.A was null and is "1"',
+    ]
+
+
+def test_the_same_job_in_another_folder_is_another_job() -> None:
+    assert plan.differences(made(job()), job(), Path("/copy")) == ['the job\'s folder was "/jobs" and is "/copy"']
+
+
+def test_the_way_to_resume_makes_no_other_job() -> None:
+    now = dataclasses.replace(job(), checkpoint=Checkpointing(resume="auto"))
+    assert plan.differences(made(job()), now, Path("/jobs")) == []

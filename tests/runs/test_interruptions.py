@@ -158,6 +158,8 @@ def test_run_with_resume_auto_goes_on_with_the_newest_unfinished_run_of_the_job(
     run = begin(bench)
     run.terminate()
     ended(run)
+    refused = bench.run(*SLOW, "--resume", "latest", "--set", "training.seed=9")
+    assert refused.exit_code == 2 and "training.seed was 3 and is 9" in refused.stderr
     assert bench.run(*SLOW, "--resume", "auto").exit_code == 0
     assert len(list(bench.runs_dir.iterdir())) == 1
     assert bench.show()["weights_sha256"] == undisturbed.show()["weights_sha256"]
