@@ -53,8 +53,9 @@ def lock(upgrade: bool, check: bool, base: bool, archive: str | None) -> int:
     changed = 0
     for name, text in locking.make(root, versions.read(root)).items():
         before = locks.path(root, name).read_text(encoding="utf-8") if locks.path(root, name).exists() else ""
-        changed += _tell(name, locking.differences(before, text))
-        if not check:
+        changes = locking.differences(before, text)
+        changed += _tell(name, changes)
+        if changes and not check:
             locks.path(root, name).write_text(text, encoding="utf-8")
     if base:
         changed += sum(

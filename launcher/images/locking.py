@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import re
 import shutil
@@ -84,7 +85,7 @@ def differences(before: str, after: str) -> list[str]:
     found = []
     for name in sorted(old.keys() | new.keys()):
         was, now = old.get(name), new.get(name)
-        if was != now:
+        if was is None or now is None or not _say_the_same(was, now):
             versions = [pin.version if pin else "absent" for pin in (was, now)]
             same = versions[0] == versions[1]
             found.append(
@@ -109,6 +110,33 @@ def record_base(root: Path, kind: str, archive: str | None) -> list[str]:
     changes = debian.differences(path.read_text(encoding="utf-8") if path.exists() else "", record)
     path.write_text(record, encoding="utf-8")
     return changes
+
+
+def _say_the_same(was: Pin, now: Pin) -> bool:
+    """Whether two pins hold for the same machines: uv spells one condition in several ways, from one day to the next."""
+    return replace(was, marker="") == replace(now, marker="") and _meaning(was.marker) == _meaning(now.marker)
+
+
+def _meaning(marker: str) -> list[bool]:
+    """Where a marker holds, over every combination of what the locks' markers ask about."""
+    from packaging.markers import Marker
+
+    asked = itertools.product(
+        ("x86_64", "aarch64", "arm64", "other"), ("linux", "darwin", "win32"), ("3.11", "3.12", "3.13", "3.14")
+    )
+    return [
+        not marker
+        or Marker(marker).evaluate(
+            {
+                "platform_machine": machine,
+                "sys_platform": system,
+                "platform_system": {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}[system],
+                "python_version": python,
+                "python_full_version": f"{python}.0",
+            }
+        )
+        for machine, system, python in asked
+    ]
 
 
 def _by_name(text: str) -> dict[str, Pin]:

@@ -73,3 +73,11 @@ def test_without_uv_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_args, **_options: None)
     with pytest.raises(EnvironmentUnfit, match="uv is missing"):
         locking.make(versions.ROOT, versions.read())
+
+
+def test_the_same_condition_in_other_words_is_no_change() -> None:
+    pin = "torch==1.0 ; {} \\\n    --hash=sha256:" + "a" * 64 + "\n"
+    short = "(platform_machine == 'aarch64' or platform_machine == 'x86_64') and sys_platform == 'linux'"
+    long = " or ".join(f"(platform_machine == '{one}' and sys_platform == 'linux')" for one in ("aarch64", "x86_64"))
+    assert locking.differences(pin.format(short), pin.format(long)) == []
+    assert locking.differences(pin.format(short), pin.format("sys_platform == 'linux'")) != []
