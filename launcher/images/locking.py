@@ -113,7 +113,7 @@ def record_base(root: Path, kind: str, archive: str | None) -> list[str]:
 
 
 def _say_the_same(was: Pin, now: Pin) -> bool:
-    """Whether two pins hold for the same machines: uv spells one condition in several ways, from one day to the next."""
+    """Whether two pins hold for the same machines: uv spells one condition in several ways."""
     return replace(was, marker="") == replace(now, marker="") and _meaning(was.marker) == _meaning(now.marker)
 
 
