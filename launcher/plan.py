@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from launcher import typed
-from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.errors import EnvironmentUnfit, RequestError, counted
 from launcher.spec import JobSpec, Positive
 
 
@@ -133,10 +133,11 @@ def _device(spec: JobSpec, machine: Machine, local_procs: int, reasons: dict[str
         )
     if asked != "auto":
         return asked
+    share = f"{counted(machine.gpus, 'GPU')} for {counted(local_procs, 'process')}"
     if machine.gpus >= local_procs:
-        reasons["device"] = f"cuda: {machine.gpus} GPUs for {local_procs} processes"
+        reasons["device"] = f"cuda: {share}"
         return "cuda"
-    reasons["device"] = f"cpu: {machine.gpus} GPUs for {local_procs} processes"
+    reasons["device"] = f"cpu: {share}"
     return "cpu"
 
 
@@ -144,7 +145,7 @@ def _threads(spec: JobSpec, machine: Machine, local_procs: int, reasons: dict[st
     if spec.local.threads != "auto":
         return spec.local.threads
     threads = max(1, machine.cores // local_procs)
-    reasons["threads"] = f"{threads}: {machine.cores} cores for {local_procs} processes"
+    reasons["threads"] = f"{threads}: {counted(machine.cores, 'core')} for {counted(local_procs, 'process')}"
     return threads
 
 

@@ -87,7 +87,8 @@ def _cause(record: RunRecord, cause: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {line}" for line in own_frames(str(cause.get("traceback") or "")))
     hint = str(cause.get("hint") or "")
     hint = "" if hint.startswith("launcher resume") else hint  # said below, with the folder it needs
-    for key, value in (("log", cause.get("log")), ("hint", hint), ("go on", _resume(record))):
+    hopeless = cause.get("kind") == "request" and record.checkpoint is None  # it would fail in the same way again
+    for key, value in (("log", cause.get("log")), ("hint", hint), ("go on", "" if hopeless else _resume(record))):
         if value:
             yield f"  {key + ':':<6} {value}"
 

@@ -17,11 +17,11 @@ MOST_FRAMES = 3
 def own_frames(traceback: str) -> list[str]:
     """The last frames that are neither launcher's nor a library's, each `file:line in name` and its source line.
 
-    Where every frame is foreign, the very last one.
+    Where every frame is foreign, the very last one, unless it is launcher's: its own frames say nothing to a user.
     """
     frames = _frames(traceback)
     own = [lines for file, lines in frames if not _FOREIGN.search(file) and not file.startswith(_LAUNCHER)]
-    chosen = own[-MOST_FRAMES:] or [lines for _, lines in frames[-1:]]
+    chosen = own[-MOST_FRAMES:] or [lines for file, lines in frames[-1:] if not file.startswith(_LAUNCHER)]
     return [line for lines in chosen for line in lines]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from launcher.errors import printable
+from launcher.errors import counted, printable
 from launcher.store import RunRecord
 
 Event = Mapping[str, Any]
@@ -76,19 +76,13 @@ def clean_lines(text: str) -> list[str]:
 
 def _attempt(event: Event) -> Iterator[str]:
     ordinal = "" if event["attempt"] == 1 else f", attempt {event['attempt']}"
-    where = f"{_counted(event['world_size'], 'process')} on {_counted(event['nodes'], 'node')}"
+    where = f"{counted(event['world_size'], 'process')} on {counted(event['nodes'], 'node')}"
     yield f"{event['run_id']}{ordinal}: {where} · {event['device']} · {event['precision']}"
     for choice, reason in event.get("reasons", {}).items():
         yield f"  {choice} = {reason}"
     if event.get("resume_from"):
         yield f"  goes on from {event['resume_from']}"
     yield f"  run folder {event['run_dir']}"
-
-
-def _counted(count: int, noun: str) -> str:
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count} {noun}es" if noun.endswith("s") else f"{count} {noun}s"
 
 
 def _retrying(event: Event) -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from launcher.errors import LauncherError, NotFinite
+from launcher.errors import LauncherError, NotFinite, RequestError
 from launcher.plan import Plan
 from launcher.processes import die_with_parent
 from launcher.store import RunFolder, write_whole
@@ -31,7 +31,7 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 # Said by gloo, NCCL or the store to a rank whose peer has vanished: the peer is the cause, this rank is its victim.
 LOST_PEER = re.compile(
     r"connection (was )?(closed|reset|refused)|broken pipe|socket timeout|timed out waiting|remote peer|NCCL .*error"
-    r"|failed to (recv|send)|store|DistNetworkError",
+    r"|failed to (recv|send)|DistNetworkError",
     re.IGNORECASE,
 )
 
@@ -93,9 +93,12 @@ def _redirect_output(path: Path) -> None:
 
 
 def _print(error: BaseException) -> None:
-    """Into the log. A victim's traceback stays in its outcome: here it would stand above the cause for who watches."""
+    """Into the log. A victim's traceback stays in its outcome: here it would stand above the cause for who watches.
+    A wrong request is told in its sentence alone: the frames are not the user's."""
     if _kind(error) == "victim":
         print(f"this rank lost another one: {error}", file=sys.stderr)
+    elif isinstance(error, RequestError):
+        print(error.message, file=sys.stderr)
     else:
         traceback.print_exception(error)
 

@@ -1,6 +1,7 @@
 import traceback
 from pathlib import Path
 
+import launcher
 from launcher.cli.traceback import own_frames
 
 TRACEBACK = """Traceback (most recent call last):
@@ -29,6 +30,13 @@ def test_only_the_frames_of_the_user_are_shown() -> None:
 def test_where_all_frames_are_foreign_the_last_is_shown() -> None:
     foreign = TRACEBACK.replace("/home/me", "/usr/lib/python3.11")
     assert own_frames(foreign)[0] == "/venv/lib/python3.11/site-packages/torch/y.py:9 in f"
+
+
+def test_launchers_own_frames_are_never_shown() -> None:
+    raised = (
+        f'  File "{Path(launcher.__file__).parent}/worker/target.py", line 98, in _check\n    raise RequestError(\n'
+    )
+    assert own_frames(raised) == []
 
 
 def test_a_traceback_of_this_python_is_understood() -> None:
