@@ -222,3 +222,28 @@ def recited(values: list[float]) -> Task:
         validation=data,
         metrics=metrics,
     )
+
+
+def drawing() -> Task:
+    """The loss is a random number, the same way in all three generators."""
+    model = nn.Linear(1, 1)
+
+    def loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
+        drawn = float(torch.rand(())) + random.random() + np.random.random()  # noqa: S311
+        return model(batch[0]).sum() * 0 + drawn
+
+    data = TensorDataset(torch.zeros(48, 1))
+    return Task(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), data=data, loss=loss)
+
+
+def moving() -> Task:
+    """How far an optimizer's step moves the output within one step of the task."""
+    model = nn.Linear(8, 8)
+
+    def step(models: Any, batch: list[Tensor], optimize: Any) -> dict[str, Tensor]:
+        before = models(batch[0])
+        loss = before.square().mean()
+        optimize("optimizer", loss)
+        return {"loss": loss, "moved": (models(batch[0]) - before).abs().float().sum()}
+
+    return Task(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=1.0), data=tensors(), step=step)

@@ -142,3 +142,17 @@ def test_resuming_under_other_conditions_is_said(tmp_path: Path) -> None:
     said = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     assert {"event": "resumed", "step": 4, "name": "step-00000004"} in said
     assert any("batch_size was 12 and is 8" in line.get("text", "") for line in said)
+
+
+def test_what_a_step_draws_belongs_to_the_step_and_the_rank(tmp_path: Path) -> None:
+    drawn = {}
+    for world in (1, 2):
+        run("drawing", tmp_path / str(world), world=world, training={"steps": 6, "log_every": 1, "accumulate": 2})
+        drawn[world] = [line["loss"] for line in lines(tmp_path / str(world))]
+    assert len(set(drawn[1] + drawn[2])) == 12
+
+
+def test_an_optimizers_step_is_seen_at_once_by_the_next_forward_pass(tmp_path: Path) -> None:
+    """Autocast keeps copies of the weights in its own precision until it is told that they have changed."""
+    run("moving", tmp_path, training={"steps": 2, "log_every": 1, "precision": "bf16"})
+    assert all(line["moved"] > 0 for line in lines(tmp_path))
