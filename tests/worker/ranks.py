@@ -66,11 +66,10 @@ def train(plan: Plan, environment: Mapping[str, str] | None = None) -> list[Any]
 
 
 def resume(plan: Plan, environment: Mapping[str, str] | None = None) -> list[Any]:
-    """A new attempt, from the newest verified checkpoint."""
+    """A new attempt, from the newest verified checkpoint, which there must be."""
     found = checkpoints.newest_verified(checkpoints.folder(Path(plan.run_dir)))
-    return train(
-        dataclasses.replace(plan, attempt=plan.attempt + 1, resume_from=found[0] if found else None), environment
-    )
+    assert found is not None
+    return train(dataclasses.replace(plan, attempt=plan.attempt + 1, resume_from=found[0]), environment)
 
 
 def ended(endings: list[Any]) -> list[Any]:
@@ -89,7 +88,7 @@ def result(run_dir: Path) -> dict[str, bytes]:
 
 
 def _rank(plan: Plan, rank: int, store: str, environment: Mapping[str, str], queue: Any) -> None:
-    os.environ.update(environment)
+    os.environ.update({"RUN_DIR": plan.run_dir, **environment})
     import torch.distributed as dist
 
     from launcher.worker.context import Context

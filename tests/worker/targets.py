@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,12 +61,21 @@ calls = 0
 
 
 def disturb() -> None:
-    """Send this process the signal of DISTURB="<rank or *>:<call>:<signal>" at that call of the loss."""
+    """Send this process the signal of DISTURB="<rank or *>:<call>:<signal>" at that call of the loss.
+
+    One that kills waits until a checkpoint has been committed, which happens in the background.
+    """
     global calls
     calls += 1
     rank, call, name = os.environ.get("DISTURB", "-:0:").split(":")
-    if calls == int(call) and rank in ("*", _own_rank()):
-        os.kill(os.getpid(), signal.Signals[name])
+    if calls != int(call) or rank not in ("*", _own_rank()):
+        return
+    deadline = time.monotonic() + 60
+    while name == "SIGKILL" and not list(Path(os.environ["RUN_DIR"]).glob("checkpoints/step-*")):
+        if time.monotonic() > deadline:
+            raise TimeoutError("no checkpoint was committed")
+        time.sleep(0.005)
+    os.kill(os.getpid(), signal.Signals[name])
 
 
 def _own_rank() -> str:
@@ -92,6 +103,7 @@ def classifier(
     rate: float = 0.01,
     samples: int = 56,
     normalize: bool = True,
+    gain: float = 1.0,
 ) -> Task:
     data: Dataset[Any] = tensors(samples)
     model = Net(8, hidden, layers, dropout, normalize)
@@ -105,7 +117,7 @@ def classifier(
         model=model,
         optimizer=optimizer,
         data=Augmented(tensors(samples)) if augment else Subset(data, range(samples)),
-        loss=cross_entropy,
+        loss=lambda model, batch: gain * cross_entropy(model, batch),
         validation=tensors(13),
         metrics=accuracy,
         scheduler=schedules[schedule],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,11 @@ def test_a_checkpoint_is_not_made_of_a_loss_that_is_not_finite(tmp_path: Path) -
 
 
 def test_fp16_overflow_is_no_error(tmp_path: Path) -> None:
-    """The scaler begins at 65536: the first steps overflow and are skipped."""
-    found = run("classifier", tmp_path, training={"steps": 6, "precision": "fp16"}, args={"schedule": "milestones"})
+    """The scaler begins at 65536: the first steps overflow, and are skipped at half the scale each."""
+    found = run("classifier", tmp_path, training={"steps": 6, "precision": "fp16"}, args={"gain": 99.0})
     assert found.step == 6 and found.weights_sha256
+    saved = (checkpoints.folder(tmp_path) / found.checkpoint / "training.json").read_text()
+    assert 1 <= float(re.findall(r'"scale": ([0-9.]+)', saved)[0]) < 65536
 
 
 def test_the_outcome_tells_how_far_it_came_and_with_what(tmp_path: Path) -> None:

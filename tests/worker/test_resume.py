@@ -13,7 +13,10 @@ from tests.worker import ranks
 CASES: dict[str, dict[str, Any]] = {
     "plain": {"training": {"epochs": 3, "clip_norm": 0.5}},
     "accumulated-bf16": {"training": {"steps": 9, "accumulate": 3, "precision": "bf16"}},
-    "fp16": {"training": {"steps": 9, "precision": "fp16", "clip_norm": 0.5}, "args": {"schedule": "milestones"}},
+    "fp16": {
+        "training": {"steps": 9, "precision": "fp16", "clip_norm": 0.5},
+        "args": {"schedule": "milestones", "gain": 99.0},
+    },
     "workers": {"training": {"epochs": 3, "batch_size": 16}, "loader": Loader(workers=2)},
     "two-ranks": {"training": {"epochs": 3, "accumulate": 2, "clip_norm": 0.5}, "world": 2},
     "two-ranks-workers": {"training": {"steps": 9}, "world": 2, "loader": Loader(workers=1)},
