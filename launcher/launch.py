@@ -101,8 +101,6 @@ def stop(run_dir: Path, *, timeout: float) -> RunRecord:
 def _load(job_path: Path, overrides: Sequence[str]) -> JobSpec:
     spec = jobfile.load(job_path, overrides)
     target.check(spec.task, job_path)
-    if spec.task.kind == "ignite":
-        raise RequestError(f"{job_path} task.kind: ignite is not available in this version", hint="choose another kind")
     return backends.named(spec.backend).settle(spec, job_path)
 
 

@@ -49,6 +49,12 @@ class Optimization:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
+    def clip_before_every_step(self) -> None:
+        """For a loop that steps the optimizer itself: gradients are unscaled by then, where a scaler is used."""
+        self.scaler = None
+        if self.clip_norm is not None:
+            self.optimizer.register_step_pre_hook(lambda *_: self._clip())
+
     def learning_rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from launcher.errors import JobFailed
@@ -19,13 +16,10 @@ from launcher.worker.batches import Stream, TrainingBatches, to_device
 from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
 from launcher.worker.losses import Losses
-from launcher.worker.models import Weights
-from launcher.worker.optimization import Optimization, learning_rates
-from launcher.worker.schedule import Schedulers
+from launcher.worker.optimization import learning_rates
+from launcher.worker.saved import Saved
 from launcher.worker.state import State
 from launcher.worker.stop import Store
-
-Named = TypeVar("Named")
 
 
 class Microbatches:
@@ -60,7 +54,7 @@ class Session:
         """Whether the script looks for the wish to stop itself."""
         self.stopped = False
         self._listens = False
-        self._objects: dict[str, Any] = {}
+        self._saved: Saved | None = None
         self._duties: Duties | None = None
         self._scalars: dict[str, Tensor] = {}
         self._rates: dict[str, float] = {}
@@ -70,19 +64,9 @@ class Session:
         """Name what is saved, and put it back where a checkpoint is gone on from. Returns the steps made so far."""
         if self._duties is not None:
             raise JobFailed("script.load was called twice", hint="call it once, before the steps, with all there is")
-        self._objects = {name: _unwrapped(each) for name, each in objects.items()}
-        for name, each in self._objects.items():
-            if not callable(getattr(each, "state_dict", None)):
-                raise JobFailed(
-                    f"script.load({name}=…) was given a {type(each).__name__}, which has no state_dict()",
-                    hint="give models, optimizers, schedulers, or any object with state_dict and load_state_dict",
-                )
-        duties = self._begin(timetable.without_data(self.context.plan), None)
-        tree = duties.resume()
-        saved = (tree or {}).get("objects", {})
-        for name, each in self._others().items():
-            if name in saved:
-                each.load_state_dict(saved[name])
+        self._saved = Saved(objects, self.context.plan, given_to="script.load")
+        duties = self._begin(self._saved)
+        self._saved.load(duties.resume())
         return duties.state.step
 
     def steps(self, data: Dataset[Any] | None, collate: Callable[[list[Any]], Any] | None) -> Iterator[tuple[int, Any]]:
@@ -122,11 +106,10 @@ class Session:
 
     def save(self, *, protect: bool = False) -> None:
         duties = self._needed()
-        if not self._models().by_name:
+        if self._saved is None or not self._saved.models.by_name:
             raise JobFailed("there is no model to save", hint="name it before the steps: script.load(model=model)")
         self._improved = False
-        others = {name: each.state_dict() for name, each in self._others().items()}
-        duties.save(protect=protect, more={"objects": others})
+        duties.save(protect=protect, more=self._saved.tree())
 
     def should_stop(self) -> bool:
         stop = self.context.stop
@@ -148,21 +131,21 @@ class Session:
     def total_steps(self) -> int | None:
         return self._duties.timetable.total_steps if self._duties is not None else None
 
-    def _begin(self, times: timetable.Timetable, batches: TrainingBatches | None) -> Duties:
+    def _begin(self, saved: Saved) -> Duties:
         plan = self.context.plan
-        optimizations = {name: Optimization(each, plan) for name, each in self._optimizers().items()}
-        for each in optimizations.values():
+        times = timetable.without_data(plan)
+        for each in saved.optimizations.values():
             each.scaler = None  # the script scales by itself
         losses = Losses(self.context)
         losses.world_size = dist.get_world_size() if dist.is_initialized() else 1
         self._duties = Duties(
             context=self.context,
             timetable=times,
-            batches=batches,
-            models=self._models(),
-            state=State(plan, times.samples, optimizations, Schedulers(self._schedulers()), *state.bests(plan)),
+            batches=None,
+            models=saved.models,
+            state=State(plan, times.samples, saved.optimizations, saved.schedulers, *state.bests(plan)),
             losses=losses,
-            rates=lambda: self._rates or learning_rates(optimizations),
+            rates=lambda: self._rates or learning_rates(saved.optimizations),
         )
         return self._duties
 
@@ -204,30 +187,6 @@ class Session:
         if not self._listens and dist.is_initialized() and dist.get_world_size() > 1:
             self.context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
         self.used = self._listens = True
-
-    def _models(self) -> Weights:
-        found = {name: each for name, each in self._objects.items() if isinstance(each, nn.Module)}
-        return Weights(_renamed_if_alone(found, ""))
-
-    def _optimizers(self) -> dict[str, Optimizer]:
-        found = {name: each for name, each in self._objects.items() if isinstance(each, Optimizer)}
-        return _renamed_if_alone(found, "optimizer")
-
-    def _schedulers(self) -> dict[str, Any]:
-        return {name: each for name, each in self._objects.items() if isinstance(each, LRScheduler)}
-
-    def _others(self) -> dict[str, Any]:
-        known = (nn.Module, Optimizer, LRScheduler)
-        return {name: each for name, each in self._objects.items() if not isinstance(each, known)}
-
-
-def _renamed_if_alone(found: dict[str, Named], name: str) -> dict[str, Named]:
-    """A single one has the name that every kind of task gives it: so a checkpoint of one kind fits another."""
-    return {name if len(found) == 1 else own: each for own, each in found.items()}
-
-
-def _unwrapped(given: Any) -> Any:
-    return given.module if isinstance(given, DistributedDataParallel) else given
 
 
 def _scalar(name: str, value: Any) -> Tensor:

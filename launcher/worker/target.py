@@ -114,7 +114,7 @@ def mistaken(task: TaskSpec, returned: Any) -> RequestError:
     what = type(returned).__name__
     names = {base.__name__ for base in type(returned).__mro__}
     fits = next((kind for kind, name in RETURNS.items() if name in names and kind != task.kind), None)
-    if isinstance(returned, dict):
+    if isinstance(returned, Mapping):
         what = f"a dict with {', '.join(map(str, returned)) or 'nothing'}"
     return RequestError(
         f"task.target {task.target} gave {what}; task.kind {task.kind} takes {TAKES[task.kind]}",

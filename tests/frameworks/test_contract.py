@@ -15,6 +15,7 @@ from tests.frameworks.bench import Bench, job, plan_of
 TARGETS = {
     "native": "target_native.py:build",
     "lightning": "target_lightning.py:build",
+    "ignite": "target_ignite.py:build",
     "script": "target_script.py",
 }
 

@@ -10,7 +10,7 @@ import pytest
 from launcher import jobfile
 from tests.frameworks.bench import ROOT, Bench, plan_of
 
-JOBS = ("mlp_lightning", "mlp_script")
+JOBS = ("mlp_lightning", "mlp_ignite", "mlp_script")
 EPOCHS = 2
 
 

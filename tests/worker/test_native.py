@@ -26,7 +26,7 @@ def lines(run_dir: Path) -> list[Any]:
 @pytest.mark.parametrize(
     ("kind", "error", "message"),
     [
-        ("no task", JobFailed, "returned dict, not a Task"),
+        ("no task", RequestError, "gave a dict"),
         ("no loss", JobFailed, "neither a loss and a step"),
         ("both", JobFailed, "both a loss and a step"),
         ("two optimizers", JobFailed, "a loss and 2 optimizers"),

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from launcher import checkpoints
 from launcher.manifest import step_name
-from launcher.worker import state
+from launcher.worker import epochs, state
 from launcher.worker.checkpoint import Loaded
 from launcher.worker.context import Context
 from launcher.worker.duties import Duties
-from launcher.worker.lightning import loader
 from launcher.worker.lightning.checkpoint import Core, put_together, take_apart
 from launcher.worker.lightning.given import Flavour
 from launcher.worker.lightning.place import place
@@ -52,10 +51,10 @@ class Journey:
         self._save = self._protect = self._stop = False
         self._buffers = [buffer for module in core.by_name.values() for buffer in module.buffers()]
 
-    def replace(self, given: Any) -> loader.EpochBatches:
+    def replace(self, given: Any) -> epochs.EpochBatches:
         """Read the user's training loader and give launcher's in its place; the step to go on from is known then."""
         if self.duties is None:
-            self._begin(loader.read(given, self.context))
+            self._begin(epochs.read(given, self.context))
         return self.batches
 
     def commit(self, checkpoint: Mapping[str, Any]) -> None:
@@ -131,7 +130,7 @@ class Journey:
         if duties.state.stops_early:
             trainer.should_stop = True
 
-    def _begin(self, source: loader.Source) -> None:
+    def _begin(self, source: epochs.Source) -> None:
         context = self.context
         times = source.timetable(context)
         batches = source.batches(times, context)
@@ -151,7 +150,7 @@ class Journey:
             place(self.trainer.fit_loop, times, self.loaded.step, own.get("global_step", self.loaded.step))
             self.loaded = None
         duties.open_metrics()
-        self.batches = loader.EpochBatches(batches, duties, context)
+        self.batches = epochs.EpochBatches(batches, duties, context)
         if context.world_size > 1:
             context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
 

@@ -9,7 +9,6 @@ from typing import cast
 import torch.distributed as dist
 from torch.optim import Optimizer
 
-from launcher.errors import JobFailed
 from launcher.task import Task
 from launcher.worker import numerics, samples, seeding, state, steps, target, timetable, validation
 from launcher.worker.batches import Stream, TrainingBatches
@@ -47,10 +46,7 @@ def _build(context: Context) -> Task:
     seeding.seed_all(seeding.mix(context.seed, seeding.WEIGHTS), context.device)
     task = target.call(plan.spec.task, Path(plan.job_dir))
     if not isinstance(task, Task):
-        raise JobFailed(
-            f"task.target {plan.spec.task.target} returned {type(task).__name__}, not a Task",
-            hint="end the function with `return Task(model=…, optimizer=…, data=…, loss=…)`, from launcher import Task",
-        )
+        raise target.mistaken(plan.spec.task, task)
     return task
 
 

@@ -1,4 +1,4 @@
-"""The user's training loader, read for its samples and order; in its place launcher's own batches, epoch by epoch."""
+"""A framework's training loader, read for its samples and order; in its place launcher's batches, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler, SequentialSampler, default_collate
 
 from launcher.errors import JobFailed
 from launcher.worker import seeding, timetable
@@ -36,6 +36,8 @@ class Source:
 
 def read(loader: Any, context: Context) -> Source:
     """Raises JobFailed for a loader whose order cannot be a function of the step."""
+    if isinstance(loader, Dataset):
+        return Source(loader, None, shuffled=True, drop_last=False)
     if not isinstance(loader, DataLoader):
         if (
             hasattr(loader, "__getitem__")
