@@ -62,6 +62,7 @@ class Attempt:
     def run(self, submission: Submission) -> dict[int, Mapping[str, Any]]:
         """The outcome of each node, in the node program's words or, where it died without any, in ours."""
         processes.adopt_orphans()
+        others = processes.descendants()
         try:
             for node_rank, command in enumerate(submission.commands):
                 self._start(node_rank, command)
@@ -76,7 +77,7 @@ class Attempt:
         finally:
             for node in self._nodes.values():
                 node.close()
-            processes.end_descendants(mark=self._plan.run_id)
+            processes.end_descendants(mark=self._plan.run_id, spare=others)
         return {node_rank: node.outcome for node_rank, node in self._nodes.items()}
 
     def _start(self, node_rank: int, command: Command) -> None:

@@ -25,15 +25,24 @@ class Journal:
         self._listener = listener
         self._clock = clock
         self._progress_due = -float("inf")
+        self._held_back: Mapping[str, Any] | None = None
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        if self._is_kept(event):
+        if event.get("event") == "progress":
+            if event.get("rank", 0) == 0:
+                self._progress(event)
+        elif event.get("event") != "log":
             self._folder.append_event(event)
         self._listener(event)
 
-    def _is_kept(self, event: Mapping[str, Any]) -> bool:
-        kind = event.get("event")
-        if kind == "progress" and event.get("rank", 0) == 0 and self._clock() >= self._progress_due:
+    def catch_up(self) -> None:
+        """Keep how far the run has come."""
+        if self._held_back is not None:
+            self._folder.append_event(self._held_back)
+            self._held_back = None
+
+    def _progress(self, event: Mapping[str, Any]) -> None:
+        self._held_back = event
+        if self._clock() >= self._progress_due:
             self._progress_due = self._clock() + PROGRESS_SECONDS
-            return True
-        return kind not in ("log", "progress")
+            self.catch_up()

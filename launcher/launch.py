@@ -177,6 +177,7 @@ def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecor
                 break
             tried, attempt = tried + 1, attempt + 1
             tell({"event": "retrying", "attempt": attempt, "cause": verdict.root_cause})
+        tell.catch_up()
         outcome = _outcome(folder, decided, verdict)
         store.write_result(folder, outcome)
         tell({"event": "finished", "state": verdict.state})

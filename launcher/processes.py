@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -32,21 +32,22 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def end_descendants(mark: str | None = None, *, patience: float = 10.0) -> bool:
-    """Kill every descendant of this process and reap it; with a mark, only those that carry it.
+def end_descendants(mark: str | None = None, *, spare: Collection[int] = (), patience: float = 10.0) -> bool:
+    """Kill every descendant of this process and reap it, but for those in `spare`; with a mark, also but for those that
+    carry another. One that carries none may have been started by the run's with an environment of its own.
 
     Looks again until none is left, because one may fork while it is being looked for. Returns False if some are
-    still there after `patience` seconds (stuck in the kernel).
+    still there after `patience` seconds (stuck in the kernel, or another user's).
     """
     deadline = time.monotonic() + patience
     while True:
-        left = [pid for pid in descendants() if mark is None or marked(pid, mark)]
+        left = [pid for pid in descendants() if pid not in spare and (mark is None or _mark(pid) in (mark, None))]
         if not left:
             return True
         if time.monotonic() > deadline:
             return False
         for pid in left:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         for pid in left:
             with contextlib.suppress(ChildProcessError):
@@ -89,11 +90,7 @@ def every() -> list[int]:
 
 def marked(pid: int, mark: str) -> bool:
     """Whether a process was started for the run `mark`."""
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return f"{MARK}={mark}".encode() in environment.split(b"\0")
+    return _mark(pid) == mark
 
 
 def oom_kills() -> int | None:
@@ -117,6 +114,15 @@ def _memory_counters() -> Iterator[Path]:
             elif not controllers:
                 yield Path("/sys/fs/cgroup", inside, "memory.events")
     yield Path("/proc/vmstat")
+
+
+def _mark(pid: int) -> str | None:
+    with contextlib.suppress(OSError):
+        for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            name, _, value = variable.partition(b"=")
+            if name == MARK.encode():
+                return value.decode(errors="replace") or None
+    return None
 
 
 def _parents() -> Iterator[tuple[int, int]]:

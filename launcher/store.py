@@ -277,6 +277,7 @@ def _fold_events(folder: RunFolder) -> dict[str, Any]:
             seen["attempts"] = event.get("attempt", 0)
         elif kind == "checkpoint":
             seen["checkpoint"] = event.get("name")
+            seen["step"] = max(step for step in (seen.get("step"), event.get("step"), 0) if type(step) is int)
         for key in _FOLDED.get(str(kind), ()):
             if key in event:
                 seen[key] = event[key]

@@ -47,3 +47,12 @@ def test_what_happens_once_is_always_kept_and_output_never(tmp_path: Path, watch
     for kind in ("attempt", "log", "checkpoint", "checkpoint", "finished"):
         tell({"event": kind})
     assert kept(folder) == ["attempt", "checkpoint", "checkpoint", "finished"]
+
+
+def test_at_the_end_the_newest_progress_is_kept_too(tmp_path: Path, watch: Watch) -> None:
+    folder = RunFolder(tmp_path)
+    tell = journal(folder, watch)
+    for step in (1, 2, 3):
+        tell({"event": "progress", "step": step})
+    tell.catch_up()
+    assert kept(folder) == [1, 3]

@@ -44,18 +44,21 @@ print(*orphans)
     assert not any(alive(int(pid)) for pid in run(program).split())
 
 
-def test_only_marked_descendants_are_ended_where_a_mark_is_given() -> None:
+def test_where_a_mark_is_given_those_of_another_and_the_spared_ones_stay() -> None:
     program = """
 import os, subprocess
 from launcher import processes
 mine = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: "run-1"})
 other = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: "run-10"})
-assert processes.end_descendants(mark="run-1")
-assert other.poll() is None
+spared = subprocess.Popen(["sleep", "300"], env={})
+scrubbed = subprocess.Popen(["sleep", "300"], env={})
+assert processes.end_descendants(mark="run-1", spare=[spared.pid])
+assert other.poll() is None and spared.poll() is None
 other.kill()
-print(mine.pid)
+spared.kill()
+print(mine.pid, scrubbed.pid)
 """
-    assert not alive(int(run(program)))
+    assert not any(alive(int(pid)) for pid in run(program).split())
 
 
 CHILD = """

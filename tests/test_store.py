@@ -118,6 +118,13 @@ def test_progress_is_folded_from_the_events_and_a_torn_line_is_passed_over(creat
     assert (record.attempts, record.step, record.total_steps, record.checkpoint) == (2, 7, 9, "step-00000006")
 
 
+def test_a_saved_step_was_made_though_no_progress_says_so(create: Create) -> None:
+    folder = create()
+    folder.append_event({"event": "progress", "step": "damaged"})
+    folder.append_event({"event": "checkpoint", "step": 6, "name": "step-00000006"})
+    assert store.record(folder.path).step == 6
+
+
 def test_an_event_after_a_torn_line_is_not_lost_with_it(create: Create) -> None:
     folder = create()
     folder.events.write_text('{"event": "progress", "st')

@@ -36,6 +36,8 @@ def tell(record: RunRecord, *, as_json: bool, detached: bool) -> int:
 
 def tell_stopped(record: RunRecord) -> None:
     click.echo("\n".join(_summary(record)))
+    if record.state == "FAILED":  # it was stuck and had to be killed
+        click.echo(f"go on: {_resume(record)}")
 
 
 def tell_plan(described: Mapping[str, Any]) -> None:

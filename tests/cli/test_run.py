@@ -131,12 +131,14 @@ def test_a_run_is_resumed_by_the_beginning_of_its_id(launcher: Cli, launch: Fake
     assert launch.asked == [(Path(record.run_dir), {"detach": True})]
 
 
-def test_a_run_is_stopped(launcher: Cli, launch: FakeLaunch, runs: Path) -> None:
+@pytest.mark.parametrize("state", ["STOPPED", "FAILED"])  # failed: it was stuck and had to be killed
+def test_a_run_is_stopped(launcher: Cli, launch: FakeLaunch, runs: Path, state: Any) -> None:
     record = finished_run(runs)
-    launch.record = dataclasses.replace(record, state="STOPPED", exit_code=130)
+    launch.record = dataclasses.replace(record, state=state, exit_code=130)
     said = launcher("stop", "latest")
     assert (said.code, launch.asked[0][0]) == (0, Path(record.run_dir))
-    assert said.out.startswith(f"STOPPED · {record.run_id}")
+    assert said.out.startswith(f"{state} · {record.run_id}")
+    assert said.out.count(f"go on: launcher resume {record.run_id}") == 1
 
 
 @pytest.mark.parametrize("command", ["show", "logs", "stop", "resume"])
