@@ -43,7 +43,7 @@ def hold(path: Path) -> Iterator[None]:
             os.pwrite(descriptor, json.dumps(dataclasses.asdict(me)).encode(), 0)
         yield
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
 
 
 def holder(path: Path) -> Holder | None:
@@ -59,7 +59,7 @@ def holder(path: Path) -> Holder | None:
     else:
         return None
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
 
 
 def last_holder(path: Path) -> Holder:
@@ -83,6 +83,11 @@ def unfit(path: Path) -> Iterator[None]:
             f"{error.filename or path}: cannot be written ({error.strerror})",
             hint="see that the disk has room and is well, and the folder yours; then launcher resume",
         ) from error
+
+
+def _let_go(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # a failing disk says so here too; the lock is gone all the same
+        os.close(descriptor)
 
 
 def _lock_or_refuse(descriptor: int, path: Path) -> None:

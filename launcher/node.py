@@ -88,7 +88,8 @@ class Node:
         self._hear_ranks()
         self._pass_log_on(everything=True)
         outcome = self._outcome(exit_code)
-        write_whole(self.folder.node_outcome(self.plan.attempt, self.rank), json.dumps(outcome, indent=1))
+        with contextlib.suppress(OSError):  # a full disk must not hide the outcome: the launcher is told it, too
+            write_whole(self.folder.node_outcome(self.plan.attempt, self.rank), json.dumps(outcome, indent=1))
         self.outbox.put({"event": "exited", "outcome": outcome})
         self.outbox.flush(patience=5.0)
         return 1 if self.ended_because else exit_code

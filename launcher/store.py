@@ -155,12 +155,11 @@ def create(
         _clear_unborn(runs_dir)
         unborn.path.mkdir(mode=0o700)
         with _held(unborn.path):
-            unborn.job.write_bytes(job)
-            unborn.overrides.write_text(json.dumps(overrides))
-            if patch:
-                unborn.patch.write_text(patch)
-            write_whole(unborn.record, json.dumps(record, indent=1))
-            write_whole(unborn.plan, json.dumps(plan.to_json(), indent=1))
+            texts = {unborn.overrides: json.dumps(overrides), unborn.record: json.dumps(record, indent=1)}
+            texts |= {unborn.plan: json.dumps(plan.to_json(), indent=1)} | ({unborn.patch: patch} if patch else {})
+            for path, content in {unborn.job: job, **{path: text.encode() for path, text in texts.items()}}.items():
+                durable.write(path, [memoryview(content)])
+            durable.sync_folder(unborn.path)
             unborn.path.rename(folder.path)
             durable.sync_folder(runs_dir)
     except OSError as error:
@@ -249,8 +248,8 @@ def _unfinished(folder: RunFolder, base: dict[str, Any]) -> RunRecord:
     holder = folder.holder()
     if holder is not None:
         return RunRecord(**base, state="RUNNING", **seen)
-    if not folder.attempt_dir(1).parent.exists():
-        state: State = "QUEUED" if folder.plan.exists() else "UNKNOWN"
+    if not _exists(folder.attempt_dir(1).parent):
+        state: State = "QUEUED" if _exists(folder.plan) else "UNKNOWN"
         return RunRecord(**base, state=state, **seen)
     last = lock.last_holder(folder.lock)
     if last.host not in (None, socket.gethostname()):
@@ -261,6 +260,13 @@ def _unfinished(folder: RunFolder, base: dict[str, Any]) -> RunRecord:
         "host": last.host,
     }
     return RunRecord(**base, state="FAILED", root_cause=cause, exit_code=1, **seen)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a disk that fails
+        return False
 
 
 _FOLDED = {

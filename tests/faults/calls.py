@@ -122,7 +122,7 @@ class Bench:
         for scenario in SCENARIOS:
             calls = [call for call in self.calls(scenario) if call.name != "saved"]
             for at, call in enumerate(calls, 1):
-                yield from (Trial(scenario, kind, at) for kind in _kinds(call.name))
+                yield from (Trial(scenario, kind, at) for kind in failures_of(call.name))
 
     def judge(self, trial: Trial) -> str | None:
         """Run a trial; what was wrong with its end, or None."""
@@ -188,7 +188,7 @@ def campaign(bench: Bench, chosen: Callable[[Trial], bool]) -> Iterator[tuple[Tr
             yield trial, bench.judge(trial)
 
 
-def _kinds(call: str) -> list[str]:
+def failures_of(call: str) -> list[str]:
     """A death before a call that changes nothing is the death before the next one that does."""
     kinds = ["EIO"]
     if call in CHANGES:

@@ -12,7 +12,7 @@ from typing import Any
 
 import xxhash
 
-from launcher import checkpoints, durable
+from launcher import checkpoints, durable, store
 from launcher.manifest import FileDigest, Manifest
 
 
@@ -125,6 +125,11 @@ def early_word() -> None:
     checkpoints.commit = commit_without
 
 
+def verdict_in_place() -> None:
+    """Written under its own name."""
+    store.write_whole = lambda path, text: path.write_text(text)  # type: ignore[assignment]
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -138,5 +143,6 @@ DEFECTS: dict[str, Callable[[], None]] = {
         removal_before_the_rename_lasts,
         prune_before_the_commit,
         early_word,
+        verdict_in_place,
     )
 }

@@ -92,12 +92,12 @@ def campaign(bench: Bench, scenario: str) -> Iterator[tuple[str, str | None]]:
         if call.name == "saved":
             saved.append(int(call.path))
         else:
-            disk.follow(_moved(call, bench.run_dir, disk.at))
+            disk.follow(moved(call, bench.run_dir, disk.at))
         for crash in disk.crashes():
             key = (max(saved), tuple(sorted(crash.items())))
             if key not in seen:
                 seen.add(key)
-                _make(bench.run_dir, crash)
+                make(bench.run_dir, crash)
                 wrong = aftermath(bench.run_dir, saved, rotten=SCENARIOS[scenario].rotten)
                 yield f"{scenario}: power cut after call {number} ({call.name} {Path(call.path).name})", wrong
 
@@ -166,13 +166,13 @@ def _listing(
             yield at + name, versions[min(version, len(versions) - 1)]
 
 
-def _moved(call: Call, before: Path, after: Path) -> Call:
+def moved(call: Call, before: Path, after: Path) -> Call:
     """The call with its paths under another folder."""
     second = call.second if call.name == "write" else call.second.replace(str(before), str(after), 1)
     return Call(call.name, call.path.replace(str(before), str(after), 1), second, call.result)
 
 
-def _make(run_dir: Path, crash: dict[str, bytes | None]) -> None:
+def make(run_dir: Path, crash: dict[str, bytes | None]) -> None:
     shutil.rmtree(run_dir, ignore_errors=True)
     run_dir.mkdir()
     for name, data in crash.items():

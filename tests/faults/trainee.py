@@ -19,6 +19,7 @@ from launcher import checkpoints
 from launcher.errors import LauncherError
 from launcher.manifest import Manifest
 from tests.faults.defects import DEFECTS
+from tests.faults.keeper import keep
 
 KEEP = 2
 BEST = 3  # every third step is saved as the best one
@@ -94,7 +95,10 @@ def _run(request: dict[str, Any], shim: ctypes.CDLL, saying: int) -> int:
         _an_orphan_commits_late(Path(request["late"]))
     shim.fault_arm(request["run_dir"].encode(), ctypes.c_long(request["at"]), request["kind"], log)
     try:
-        train(Path(request["run_dir"]), attempt=request["attempt"], until=request["until"], said=said)
+        if request.get("record"):
+            keep(Path(request["run_dir"]), said)
+        else:
+            train(Path(request["run_dir"]), attempt=request["attempt"], until=request["until"], said=said)
     except LauncherError:
         return 1
     except BaseException:
