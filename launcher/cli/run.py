@@ -18,6 +18,9 @@ from launcher.cli import ending, options, progress
 @click.option("--procs-per-node", metavar="N", help="Processes on each; short for --set resources.procs_per_node=N.")
 @click.option("--backend", metavar="NAME", help="Where to run; short for --set backend=NAME.")
 @click.option("--hosts", metavar="A,B,…", help="Run on these machines by ssh; short for ssh.hosts, backend and nodes.")
+@click.option(
+    "--preflight", metavar="MODE", help="What to refuse: off, warn, fail or strict; short for preflight=MODE."
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file; repeatable.")
 @click.option("--resume", metavar="RUN|auto|never", help="Go on with a run; auto: with this job's newest unfinished.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and the commands, and start nothing.")
@@ -28,6 +31,7 @@ def command(
     procs_per_node: str | None,
     backend: str | None,
     hosts: str | None,
+    preflight: str | None,
     settings: tuple[str, ...],
     resume: str | None,
     dry_run: bool,
@@ -43,7 +47,12 @@ def command(
     if hosts is not None:
         names = [name.strip() for name in hosts.split(",")]
         short = {"ssh.hosts": json.dumps(names), "backend": "ssh", "resources.nodes": len(names)}
-    chosen = {"resources.nodes": nodes, "resources.procs_per_node": procs_per_node, "backend": backend}
+    chosen = {
+        "resources.nodes": nodes,
+        "resources.procs_per_node": procs_per_node,
+        "backend": backend,
+        "preflight": preflight,
+    }
     short |= {key: value for key, value in chosen.items() if value is not None}
     overrides = [*settings, *(f"{key}={value}" for key, value in short.items())]
     if dry_run:

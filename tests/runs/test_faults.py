@@ -147,5 +147,5 @@ def test_a_node_that_is_unfit_starts_no_training_and_says_what_to_type(bench: Be
 
 
 def test_an_unfit_node_may_be_trained_on_by_who_insists(bench: Bench) -> None:
-    done = bench.run("--set", "env.TP_SOCKET_IFNAME=nosuch0", "--set", "preflight=warn")
+    done = bench.run("--set", "env.TP_SOCKET_IFNAME=nosuch0", "--preflight", "warn")
     assert done.exit_code == 0, done.stderr
