@@ -15,8 +15,14 @@ from envcheck.__main__ import main
 from envcheck.cluster import COMMAND, PROGRAM, SSH
 from tests.envcheck.bench import REPOSITORY
 
-PYENV = sorted(map(str, Path.home().glob(".pyenv/versions/3.9.*/bin/python3.9")))
-OLDEST = PYENV[0] if PYENV else shutil.which("python3.9")
+
+def _runs(python: str) -> bool:
+    """A command of that name may be a version manager's, with no such Python behind it."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+CANDIDATES = [*map(str, Path.home().glob(".pyenv/versions/3.9.*/bin/python3.9")), shutil.which("python3.9")]
+OLDEST = next((python for python in CANDIDATES if python and _runs(python)), None)
 STUB = """#!/bin/sh
 echo "$@" >> {calls}
 echo "connect to host: No route to host" >&2
