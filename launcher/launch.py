@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import backends, checkpoints, jobfile, lock, plan, processes, provenance, shell, store, target
+from launcher import backends, checkpoints, jobfile, lock, plan, processes, provenance, shell, store, target, trackers
 from launcher.attempt import Attempt, StopRequest
 from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
 from launcher.journal import Journal, Listener
+from launcher.mirrors import Mirrors
 from launcher.plan import Plan
 from launcher.spec import JobSpec
 from launcher.store import RunFolder, RunRecord
@@ -101,6 +102,7 @@ def stop(run_dir: Path, *, timeout: float) -> RunRecord:
 def _load(job_path: Path, overrides: Sequence[str]) -> JobSpec:
     spec = jobfile.load(job_path, overrides)
     target.check(spec.task, job_path)
+    trackers.check_installed(spec)
     return backends.named(spec.backend).settle(spec, job_path)
 
 
@@ -163,8 +165,9 @@ def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecor
     if threading.current_thread() is threading.main_thread():
         stop_request.install()
 
-    tell = Journal(folder, listener)
-    with folder.watched():
+    journal = Journal(folder, listener)
+    with folder.watched(), Mirrors(folder, decided, journal) as mirrors:
+        tell = mirrors.tell
         if folder.attempt_dir(decided.attempt).exists():  # a launcher may have been killed before it could
             processes.end_marked(decided.run_id)
             backends.named(decided.spec.backend).collect(decided, folder, None, tell)
@@ -177,7 +180,7 @@ def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecor
                 break
             tried, attempt = tried + 1, attempt + 1
             tell({"event": "retrying", "attempt": attempt, "cause": verdict.root_cause})
-        tell.catch_up()
+        journal.catch_up()
         outcome = _outcome(folder, decided, verdict)
         store.write_result(folder, outcome)
         tell({"event": "finished", "state": verdict.state})

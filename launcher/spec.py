@@ -117,6 +117,24 @@ class EarlyStop(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trackers(_Section):
+    csv: bool = False
+    """metrics.csv in the run folder."""
+    tensorboard: bool = False
+    """TensorBoard's event files, under tensorboard/ in the run folder."""
+    mlflow: bool = False
+    """A run in MLflow, at MLFLOW_TRACKING_URI, else in mlflow.db (sqlite) beside the runs."""
+    wandb: bool = False
+    """A run of Weights & Biases in the run folder, offline unless WANDB_MODE says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics(_Section):
+    prometheus: Annotated[int, Ge(1), Le(65535)] | None = None
+    """Port on loopback that serves loss, rate, step, checkpoint age and GPU use for scraping."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Retry(_Section):
     max: Annotated[int, Ge(0), Le(100)] = 0
     """How many new attempts to make after a failure, each from the newest verified checkpoint."""
@@ -170,6 +188,10 @@ class JobSpec(_Section):
     """For the lightning kind: further arguments of Lightning's Trainer, by their names."""
     early_stop: EarlyStop | None = None
     """End the training when a metric gets no better; without this section it runs its whole length."""
+    trackers: Trackers = field(default_factory=Trackers)
+    """Where the metrics are mirrored; a tracker that fails never touches the run."""
+    metrics: Metrics = field(default_factory=Metrics)
+    """How the metrics can be read while the run goes on."""
     retry: Retry = field(default_factory=Retry)
     """What to do after a failure."""
     preflight: Literal["off", "warn", "fail", "strict"] = "fail"

@@ -15,6 +15,7 @@ from launcher.jobfile.source import shortened
 
 _NAMES: dict[Any, str] = {
     str: "text",
+    bool: "true or false",
     int: "a whole number",
     float: "a number",
     dict: "a section of keys",

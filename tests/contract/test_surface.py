@@ -59,6 +59,11 @@ JOB_FILE = {
     "early_stop.metric": "text",
     "early_stop.mode": "min | max",
     "early_stop.patience": "1..",
+    "trackers.csv": "true or false",
+    "trackers.tensorboard": "true or false",
+    "trackers.mlflow": "true or false",
+    "trackers.wandb": "true or false",
+    "metrics.prometheus": "1..65535 | null",
     "retry.max": "0..100",
     "preflight": "off | warn | fail | strict",
     "env": "keys",
@@ -168,4 +173,4 @@ def takes(value: dict[str, Any]) -> Iterator[str]:
     elif value["type"] == "string":
         yield f"text of at most {value['maxLength']}" if "maxLength" in value else "text"
     else:
-        yield {"object": "keys", "null": "null", "array": "list of text"}[value["type"]]
+        yield {"boolean": "true or false", "object": "keys", "null": "null", "array": "list of text"}[value["type"]]
