@@ -141,6 +141,7 @@ class Node:
             self.failures += message.get("failures", [])
             if "probe" in message:
                 results = self.preflight.judge(message["probe"])
+                self._hear_launcher()  # the look may have taken longer than a lease
                 self.unfit = [result.as_json() for result in results]
                 self.fit = not results
                 if results:

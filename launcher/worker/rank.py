@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -58,6 +59,7 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
         _flush()
         os._exit(1)
     _flush()
+    _end_children()
 
 
 class _process_group:  # noqa: N801  (reads as a verb: with _process_group(...))
@@ -150,6 +152,14 @@ def _write(folder: RunFolder, plan: Plan, rank: int, outcome: dict[str, Any]) ->
     # A full disk must not hide the error that is being reported; without the file the agent's word stands.
     with contextlib.suppress(OSError):
         write_whole(folder.rank_outcome(plan.attempt, rank), json.dumps({**about, **outcome}))
+
+
+def _end_children() -> None:
+    """Loader processes do not take the SIGTERM by which multiprocessing would end them, and would be waited for, for
+    ever; and torch, told of their end, would call it an error."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 def _flush() -> None:
