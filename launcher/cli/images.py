@@ -99,11 +99,12 @@ def test(variant: str, report: Path | None) -> int:
     from launcher.images import trial
 
     pins = versions.read()
-    results = trial.run(versions.ROOT, pins.variant(variant), report)
-    for result in results:
+    failed = False
+    for result in trial.run(versions.ROOT, pins.variant(variant), report):
         mark = {True: "pass", False: "FAIL", None: "skip"}[result.passed]
         click.echo(f"{mark}  {result.name}" + (f": {result.saw}" if result.saw else ""))
-    return 1 if any(result.passed is False for result in results) else 0
+        failed |= result.passed is False
+    return int(failed)
 
 
 @command.command()

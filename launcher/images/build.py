@@ -180,7 +180,7 @@ def _commit(root: Path) -> str | None:
 def _keep(request: Request, labels: dict[str, str], result: Path, store: Path) -> Built:
     target = store / f"{request.variant.name}-{request.target}.tar"
     image = archive.read(result)
-    engine.load(str(result))
+    engine.load(str(result), reference(request.variant, request.target), image.digest)
     result.replace(target)
     built = Built(
         reference=reference(request.variant, request.target),

@@ -51,11 +51,17 @@ def need_reproducible_builds(client: DockerClient) -> None:
         )
 
 
-def load(archive: str) -> None:
-    """Give the engine the image of an archive."""
+def load(archive: str, reference: str, digest: str) -> None:
+    """Give the engine the image of an archive.
+
+    It gets a second name made of its digest: the engine forgets an image that the next build takes the name from, and
+    runs that are gone on with need the image they began in.
+    """
     done = shell.complete(["docker", "load", "--quiet", "--input", archive])
     if done.returncode:
         raise EnvironmentUnfit(f"the engine did not take the image: {done.stderr.strip()[-500:]}")
+    name = reference.partition(":")[0]
+    connect().images.get(reference).tag(name, tag=digest.removeprefix("sha256:")[:12])
 
 
 def find(client: DockerClient, reference: str) -> Image | None:

@@ -36,7 +36,7 @@ HARDENED: dict[str, Any] = {
     "pids_limit": 1024,
     "shm_size": "1g",
 }
-TRAIN = ["launcher", "run", "jobs/mlp.yaml", "--procs-per-node", "2", "--runs-dir", "/runs"]
+TRAIN = ["launcher", "run", "jobs/mlp.yaml", "--procs-per-node", "2"]
 # Who runs, and every file that should not be there.
 LOOK = """
 id -u
@@ -160,7 +160,7 @@ def _anyone(subject: Subject) -> str:
 
 
 def _trains(subject: Subject) -> str:
-    code, said = subject.run(TRAIN, tmpfs={**SCRATCH, "/runs": "size=1g,mode=1777"})
+    code, said = subject.run([*TRAIN, "--runs-dir", "/tmp/runs"])  # noqa: S108 (a container's own)
     _need(code == 0, said[-3000:])
     return said.strip().splitlines()[-1]
 
@@ -169,7 +169,7 @@ def _stops(subject: Subject) -> str:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         volumes = {folder: {"bind": "/runs", "mode": "rw"}}
-        command = [*TRAIN, "--set", "training.epochs=10000"]
+        command = [*TRAIN, "--runs-dir", "/runs", "--set", "training.epochs=10000"]
         container = subject.client.containers.run(
             subject.built.digest, command, detach=True, volumes=volumes, **HARDENED
         )

@@ -1,0 +1,42 @@
+"""`launcher images`: what its commands end with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.images import trial
+from launcher.images.trial import Result
+
+from .conftest import Cli
+
+
+@pytest.mark.parametrize(("passed", "code"), [(True, 0), (None, 0), (False, 1)])
+def test_an_image_that_fails_a_trial_ends_the_test_with_1(
+    passed: bool | None, code: int, launcher: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def results(*_arguments: object) -> Iterator[Result]:
+        yield Result(name="first", passed=passed, saw="seen")
+        yield Result(name="last", passed=True)
+
+    monkeypatch.setattr(trial, "run", results)
+    done = launcher("images", "test", "cpu")
+    assert done.code == code
+    assert "last" in done.out
+
+
+def test_an_unknown_variant_names_the_nearest(launcher: Cli) -> None:
+    done = launcher("images", "build", "cu13")
+    assert done.code == 2
+    assert "did you mean" in done.err
+
+
+def test_comparing_what_is_no_image_is_a_wrong_request(launcher: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_text("no image")
+    assert launcher("images", "diff", str(tmp_path / "a.tar"), str(tmp_path / "a.tar")).code == 2
+
+
+def test_every_variant_is_listed_with_what_it_needs(launcher: Cli) -> None:
+    done = launcher("images", "list")
+    assert "an NVIDIA driver from 525.60.13 on, 570.26 for every feature" in done.out
+    assert done.out.count("agrees with the pin file") == 4
