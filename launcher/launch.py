@@ -20,6 +20,7 @@ from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
 from launcher.journal import Journal, Listener
 from launcher.mirrors import Mirrors
 from launcher.plan import Plan
+from launcher.retrying import Decision, Tries
 from launcher.spec import JobSpec
 from launcher.store import RunFolder, RunRecord
 from launcher.verdict import Verdict, judge, lost_hosts, unfit
@@ -171,20 +172,36 @@ def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecor
         if folder.attempt_dir(decided.attempt).exists():  # a launcher may have been killed before it could
             processes.end_marked(decided.run_id)
             backends.named(decided.spec.backend).collect(decided, folder, None, tell)
-        tried = 0
         attempt = decided.attempt + folder.attempt_dir(decided.attempt).exists()
+        newest = _newest_checkpoint(folder, tell)
+        tries = Tries(decided.spec.retry, newest)
         while True:
-            decided = dataclasses.replace(decided, attempt=attempt, resume_from=_newest_checkpoint(folder, tell))
+            decided = dataclasses.replace(decided, attempt=attempt, resume_from=newest)
             verdict = _one_attempt(folder, decided, tell, stop_request)
-            if verdict.state != "FAILED" or tried >= decided.spec.retry.max or stop_request.times:
+            if verdict.state != "FAILED" or verdict.root_cause is None or stop_request.times:
                 break
-            tried, attempt = tried + 1, attempt + 1
-            tell({"event": "retrying", "attempt": attempt, "cause": verdict.root_cause})
+            newest = _newest_checkpoint(folder, tell)
+            decision = tries.after(verdict.root_cause, newest)
+            if not decision.again:
+                verdict = _final(verdict, decision, decided)
+                break
+            attempt += 1
+            told = {"cause": verdict.root_cause, "reason": decision.reason, "delay": decision.delay}
+            tell({"event": "retrying", "attempt": attempt, **told})
+            if _poll(lambda: stop_request.times > 0, decision.delay):
+                break
         journal.catch_up()
         outcome = _outcome(folder, decided, verdict)
         store.write_result(folder, outcome)
         tell({"event": "finished", "state": verdict.state})
     return outcome
+
+
+def _final(verdict: Verdict, decision: Decision, decided: Plan) -> Verdict:
+    """The verdict of a run that is not tried again, with the reason where the job asked for retries."""
+    if decided.spec.retry.max == 0:
+        return verdict
+    return dataclasses.replace(verdict, root_cause={**(verdict.root_cause or {}), "not_retried": decision.reason})
 
 
 def _one_attempt(folder: RunFolder, decided: Plan, listener: Listener, stop_request: StopRequest) -> Verdict:

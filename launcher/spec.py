@@ -17,6 +17,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Numerics = Literal["exact", "fast"]
 Mode = Literal["min", "max"]
+FailureClass = Literal["preemption", "hardware", "capacity", "environment", "hang", "user"]
 BackendName = Literal["local", "ssh", "slurm", "docker", "kubernetes"]
 
 Positive = Annotated[int, Ge(1)]
@@ -137,7 +138,15 @@ class Metrics(_Section):
 @dataclass(frozen=True, kw_only=True)
 class Retry(_Section):
     max: Annotated[int, Ge(0), Le(100)] = 0
-    """How many new attempts to make after a failure, each from the newest verified checkpoint."""
+    """How many new attempts to make after a failure, each from the newest verified checkpoint. The same failure twice
+    with no new checkpoint between ends the run all the same."""
+    on: tuple[FailureClass, ...] = ("preemption", "hardware", "capacity", "environment", "hang")
+    """What is tried again: preemption (killed from outside), hardware (a GPU, disk or node failed), capacity (memory,
+    disk or another limit used up), environment (the node does not fit the job), hang (a rank no longer moves), user
+    (the job's own code failed)."""
+    delay: Annotated[float, Ge(0), Le(3600)] = 1.0
+    """Seconds to wait before an attempt that follows one without a new checkpoint; doubled with each more, up to
+    5 minutes. After progress, and the first time, nothing is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,25 +7,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from launcher.errors import LauncherError, RequestError
+from launcher import causes
+from launcher.errors import LauncherError, RequestError, counted
 from launcher.plan import Plan
 
 NodeOutcome = Mapping[str, Any]
 """What a node program says when it ends (`node.Node._outcome`)."""
 
-# The smaller the rank of a kind, the likelier it is the cause and not a consequence. A rank whose peer vanished raises
-# (victim) or is aborted by NCCL's watchdog (SIGABRT).
+# The smaller the number of a kind, the likelier it is a cause and not a consequence; of equals the first by time. A
+# rank whose peer vanished raises (victim) or is aborted by NCCL's watchdog (SIGABRT).
 KIND_ORDER = {
+    "hang": 0,
     "environment": 0,
-    "killed": 0,
+    "killed": 1,
     "node": 1,
-    "request": 2,
-    "storage": 2,
-    "numerics": 2,
-    "user": 2,
-    "exit": 3,
-    "aborted": 4,
+    "request": 1,
+    "storage": 1,
+    "numerics": 1,
+    "user": 1,
+    "exit": 2,
+    "aborted": 3,
 }
+NOTICED_LATE = {"killed": 2 * 10**9, "node": 15 * 10**9}
+"""Who dies without a word is noticed only so many nanoseconds later; what others say of it may come before."""
 LAST = 9
 OWN_FAULTS = ("environment", "request", "storage", "numerics", "user")
 """Kinds of errors that no end of another process brings about."""
@@ -54,15 +58,21 @@ def judge(plan: Plan, nodes: Mapping[int, NodeOutcome], *, stop_asked: bool) -> 
     stopped = stop_asked and not _failed_stopping(nodes)
     if stopped or states == ["stopped"] * plan.world_size:
         return Verdict(state="STOPPED", exit_code=130, **_reached(ranks))
-    cause = min(_causes(plan, nodes, ranks), key=lambda item: (KIND_ORDER.get(item["kind"], LAST), item["time_ns"]))
-    return Verdict(state="FAILED", root_cause=cause, exit_code=cause.get("exit_code", 1), **_reached(ranks))
+    cause = min(_causes(plan, nodes, ranks), key=_likeliest)
+    return Verdict(state="FAILED", root_cause=classed(cause), exit_code=cause.get("exit_code", 1), **_reached(ranks))
 
 
 def unfit(error: LauncherError) -> Verdict:
     """The verdict of an attempt that could not begin."""
     kind = "request" if error.exit_code == RequestError.exit_code else "environment"
     cause = {"kind": kind, "message": error.message, "hint": error.hint}
-    return Verdict(state="FAILED", root_cause=cause, exit_code=error.exit_code)
+    return Verdict(state="FAILED", root_cause=classed(cause), exit_code=error.exit_code)
+
+
+def classed(cause: Mapping[str, Any]) -> dict[str, Any]:
+    """The cause with its class, why it is of that class, and the remedy, where one is known."""
+    found = causes.classed(cause)
+    return {**cause, "class": found.name, "class_reason": found.reason, "hint": cause.get("hint") or found.hint}
 
 
 def lost_hosts(nodes: Mapping[int, NodeOutcome]) -> list[str]:
@@ -84,6 +94,11 @@ def _reached(ranks: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     first = ranks[min(ranks)]
     keys = ("step", "epoch", "metrics", "checkpoint", "weights_sha256")
     return {key: first[key] for key in keys if first.get(key) is not None}
+
+
+def _likeliest(cause: Mapping[str, Any]) -> tuple[int, int]:
+    """Sorts by how likely it is the first cause."""
+    return KIND_ORDER.get(cause["kind"], LAST), cause["time_ns"] - NOTICED_LATE.get(cause["kind"], 0)
 
 
 def _causes(
@@ -116,11 +131,14 @@ def _without_word(failure: Mapping[str, Any], node: NodeOutcome) -> dict[str, An
         return {
             **base,
             "kind": "killed",
-            "message": "killed by the kernel for want of memory (SIGKILL, out-of-memory killer)",
-            "hint": "give the job more memory, or a smaller training.batch_size with training.accumulate",
+            "message": f"killed by the kernel for want of memory (SIGKILL; {_oom_kills(node)})",
         }
     kind = "aborted" if number == signal.SIGABRT else "killed"
     return {**base, "kind": kind, "message": f"killed by {name} (signal {number})"}
+
+
+def _oom_kills(node: NodeOutcome) -> str:
+    return f"{counted(node['oom_kills'], 'out-of-memory kill')} in its cgroup since the attempt began"
 
 
 def _of_node(node: NodeOutcome) -> dict[str, Any]:

@@ -61,6 +61,19 @@ def test_a_kill_with_the_oom_counter_risen_is_called_out_of_memory(plan: Plan) -
     assert cause is not None and "want of memory" in cause["message"] and "batch_size" in cause["hint"]
 
 
+def test_what_failed_long_before_a_kill_is_the_cause(plan: Plan) -> None:
+    nodes = {0: node(0, failed("user", "bug", at=1)), 1: node(1, None, failures=[killed(1, 9, at=5 * 10**9)])}
+    cause = judge(plan, nodes, stop_asked=False).root_cause
+    assert cause is not None and cause["message"] == "bug"
+
+
+def test_a_cause_carries_its_class_with_the_reason(plan: Plan) -> None:
+    nodes = {0: node(0, None, failures=[killed(0, 9)]), 1: node(1, failed("victim", "closed", at=9))}
+    cause = judge(plan, nodes, stop_asked=False).root_cause
+    assert cause is not None
+    assert (cause["class"], "outside the run" in cause["class_reason"]) == ("preemption", True)
+
+
 def test_an_abort_after_another_ranks_exception_is_its_consequence(plan: Plan) -> None:
     nodes = {0: node(0, None, failures=[killed(0, 6, at=1)]), 1: node(1, failed("user", "bug", at=9))}
     cause = judge(plan, nodes, stop_asked=False).root_cause

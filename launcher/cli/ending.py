@@ -90,7 +90,14 @@ def _cause(record: RunRecord, cause: Mapping[str, Any]) -> Iterator[str]:
     hint = str(cause.get("hint") or "")
     hint = "" if hint.startswith("launcher resume") else hint  # said below, with the folder it needs
     hopeless = cause.get("kind") == "request" and record.checkpoint is None  # it would fail in the same way again
-    for key, value in (("log", cause.get("log")), ("hint", hint), ("go on", "" if hopeless else _resume(record))):
+    rows = {
+        "class": f"{cause['class']}: {cause.get('class_reason')}" if cause.get("class") else "",
+        "retry": f"not tried again: {cause['not_retried']}" if cause.get("not_retried") else "",
+        "log": cause.get("log"),
+        "hint": hint,
+        "go on": "" if hopeless else _resume(record),
+    }
+    for key, value in rows.items():
         if value:
             yield f"  {key + ':':<6} {value}"
 

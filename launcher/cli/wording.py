@@ -87,7 +87,10 @@ def _attempt(event: Event) -> Iterator[str]:
 
 def _retrying(event: Event) -> Iterator[str]:
     cause = (event.get("cause") or {}).get("message", "it failed")
-    yield f"failed: {clean_lines(str(cause))[0]}; trying again, attempt {event['attempt']}"
+    delay = f" in {number(event['delay'])} s" if event.get("delay") else ""
+    yield f"failed: {clean_lines(str(cause))[0]}; trying again{delay}, attempt {event['attempt']}"
+    if event.get("reason"):
+        yield f"  {clean_lines(str(event['reason']))[0]}"
 
 
 def _stopping(event: Event) -> Iterator[str]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from launcher.errors import LauncherError, NotFinite, RequestError
@@ -129,8 +128,6 @@ def _failed(error: BaseException) -> dict[str, Any]:
             about["rank"] = error.rank
     elif isinstance(error, SystemExit):
         about["message"] = f"the target called sys.exit({error.code!r}) before training was done"
-    elif isinstance(error, torch.OutOfMemoryError):
-        about["hint"] = "a smaller training.batch_size, or the same with more training.accumulate"
     return {"state": "failed", "error": about}
 
 

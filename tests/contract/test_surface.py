@@ -65,6 +65,8 @@ JOB_FILE = {
     "trackers.wandb": "true or false",
     "metrics.prometheus": "1..65535 | null",
     "retry.max": "0..100",
+    "retry.on": "list of preemption | hardware | capacity | environment | hang | user",
+    "retry.delay": "0..3600",
     "preflight": "off | warn | fail | strict",
     "env": "keys",
     "image": "text",
@@ -170,7 +172,11 @@ def takes(value: dict[str, Any]) -> Iterator[str]:
         yield f"above {value['exclusiveMinimum']}"
     elif value["type"] == "integer":
         yield f"{value['minimum']}..{value.get('maximum', '')}"
+    elif value["type"] == "number":
+        yield f"{value['minimum']}..{value['maximum']}"
+    elif value["type"] == "array":
+        yield f"list of {' | '.join(takes(value['items']))}"
     elif value["type"] == "string":
         yield f"text of at most {value['maxLength']}" if "maxLength" in value else "text"
     else:
-        yield {"boolean": "true or false", "object": "keys", "null": "null", "array": "list of text"}[value["type"]]
+        yield {"boolean": "true or false", "object": "keys", "null": "null"}[value["type"]]

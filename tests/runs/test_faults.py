@@ -32,8 +32,8 @@ def test_a_fault_on_rank_1_alone_is_named_as_the_cause(bench: Bench, fault: str)
 
 
 def test_after_a_failure_the_resume_command_goes_on_from_the_last_checkpoint(bench: Bench) -> None:
-    bench.run("--set", "task.args.fault=exception", "--set", "task.args.at=46")
-    assert bench.show()["checkpoint"] >= "step-00000004"
+    done = bench.run("--set", "task.args.fault=exception", "--set", "task.args.at=46", "--set", "retry.max=3")
+    assert bench.show()["checkpoint"] >= "step-00000004" and "user failures are not tried again" in done.stderr
     resumed = bench.call("resume", "latest")
     assert resumed.exit_code == 0  # the fault counts calls, of which a resumed process makes fewer
     assert bench.show()["attempts"] == 2
