@@ -13,8 +13,8 @@ REACHED = "reached"
 
 SIOCGIFADDR = 0x8915
 
-# Which variable says by what address this machine was reached, and which of its words.
-CAME_IN_BY = {"SSH_CONNECTION": 2, "SLURM_LAUNCH_NODE_IPADDR": 0}
+RANK_IN = ("SLURM_NODEID",)
+"""Variables by which a scheduler tells a node its rank."""
 
 
 def own(choice: str) -> str:
@@ -23,10 +23,7 @@ def own(choice: str) -> str:
     Raises OSError with a sentence where there is no such address.
     """
     if choice == REACHED:
-        for variable, word in CAME_IN_BY.items():
-            if variable in os.environ:
-                return os.environ[variable].split()[word]
-        return _of_own_name()
+        return _reached()
     if choice in _interfaces():
         address = _of_interface(choice)
         if address is None:
@@ -37,17 +34,36 @@ def own(choice: str) -> str:
 
 def interface_towards(host: str) -> str | None:
     """The interface over which this machine's packets to `host` leave; None where that cannot be told (IPv6)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))
-        except OSError:
-            return None
-        address = probe.getsockname()[0]
+    try:
+        address = _source_towards(host)
+    except OSError:
+        return None
     return next((name for name in _interfaces() if _of_interface(name) == address), None)
 
 
 def family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def scheduled_rank() -> int:
+    """This node's rank, as the scheduler that started the program tells it."""
+    return int(next(os.environ[name] for name in RANK_IN if name in os.environ))
+
+
+def _reached() -> str:
+    """The address that sshd or Slurm's srun reached this machine by; else that of its own name."""
+    if "SLURM_LAUNCH_NODE_IPADDR" in os.environ:
+        return _source_towards(os.environ["SLURM_LAUNCH_NODE_IPADDR"])
+    if "SSH_CONNECTION" in os.environ:
+        return os.environ["SSH_CONNECTION"].split()[2]
+    return _of_own_name()
+
+
+def _source_towards(host: str) -> str:
+    """The address that packets to `host` leave from."""
+    with socket.socket(family(host), socket.SOCK_DGRAM) as probe:
+        probe.connect((host, 9))
+        return str(probe.getsockname()[0])
 
 
 def _interfaces() -> list[str]:

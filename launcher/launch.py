@@ -14,7 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import backends, checkpoints, jobfile, lock, plan, processes, provenance, shell, store, target, trackers
+from launcher import (
+    backends,
+    checkpoints,
+    jobfile,
+    lock,
+    plan,
+    processes,
+    provenance,
+    shell,
+    store,
+    submitted,
+    target,
+    trackers,
+)
 from launcher.attempt import Attempt, StopRequest
 from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
 from launcher.journal import Journal, Listener
@@ -53,7 +66,7 @@ def run(
     job = jobfile.contents(job_path)
     record, patch = provenance.gather(spec.name, job, job_path.resolve())
     folder = store.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch)
-    return _detached(folder) if detach else _supervise(folder, decided, listener)
+    return _started(folder, decided, detach=detach, listener=listener)
 
 
 def resume(run_dir: Path, *, detach: bool, listener: Listener) -> RunRecord:
@@ -72,12 +85,17 @@ def describe(job_path: Path, overrides: Sequence[str], *, runs_dir: Path) -> dic
             {"node": node_rank, "command": shlex.join(command.argv), "stdin": command.request}
             for node_rank, command in enumerate(submission.commands)
         ],
+        **({"files": dict(submission.files)} if submission.files else {}),
     }
 
 
 def stop(run_dir: Path, *, timeout: float) -> RunRecord:
     """Ask a run to save and end; after `timeout` seconds make it end. Returns its record afterwards."""
     folder = RunFolder(run_dir)
+    known = folder.read_submission()
+    queue = backends.named(known["backend"]).queue if known else None
+    if known and queue and queue.state(known["job"]):
+        return submitted.end(folder, queue, known["job"], timeout)
     holder = folder.holder()
     if holder is None:
         record = store.record(run_dir)
@@ -157,14 +175,28 @@ def _go_on(folder: RunFolder, *, detach: bool, listener: Listener) -> RunRecord:
     decided = folder.read_plan()
     if folder.path != Path(decided.run_dir):  # the folder was moved; its plan names the place it had
         decided = dataclasses.replace(decided, run_dir=str(folder.path))
-    return _detached(folder) if detach else _supervise(folder, decided, listener)
+    return _started(folder, decided, detach=detach, listener=listener)
 
 
-def _supervise(folder: RunFolder, decided: Plan, listener: Listener) -> RunRecord:
-    """Watch attempts until there is a verdict that stands."""
+def _started(folder: RunFolder, decided: Plan, *, detach: bool, listener: Listener) -> RunRecord:
+    backend = backends.named(decided.spec.backend)
     stop_request = StopRequest()
-    if threading.current_thread() is threading.main_thread():
-        stop_request.install()
+    if backend.queue is None:
+        if detach:
+            return _detached(folder)
+        if threading.current_thread() is threading.main_thread():
+            stop_request.install()
+        return attend(folder, decided, listener, stop_request)
+    submitted.refuse_if_queued(folder, backend.queue)
+    job = submitted.submit(folder, decided, backend.queue, backend.render(decided).files)
+    if detach:
+        return store.record(folder.path)
+    stop_request.install()
+    return submitted.watch(folder, backend.queue, job, listener, stop_request)
+
+
+def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: StopRequest) -> RunRecord:
+    """Make attempts and watch over them until there is a verdict that stands."""
 
     journal = Journal(folder, listener)
     with folder.watched(), Mirrors(folder, decided, journal) as mirrors:

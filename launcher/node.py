@@ -29,6 +29,9 @@ from launcher.wire import Inbox, LogTail, Outbox
 STOP_GRACE = 30.0
 """Seconds that ranks get to reach a step boundary and save when the node itself is told to end by a signal."""
 
+LIFE_TICK = 1.0
+"""Seconds between signs of life."""
+
 MOST_SAID = 4000
 """Characters of the agent's own log that go into a failure's record."""
 
@@ -49,7 +52,8 @@ class Node:
     """One attempt on one node."""
 
     def __init__(self, request: Mapping[str, Any], inbox: Inbox) -> None:
-        self.rank: int = request["node_rank"]
+        given = request["node_rank"]
+        self.rank: int = address.scheduled_rank() if given is None else given
         self.plan = Plan.from_json(request["plan"])
         if not request["shared"]:
             self.plan = _made_here(self.plan)
@@ -69,6 +73,7 @@ class Node:
             probe=self.preflight.wanted,
             log=self.folder.node_log(self.plan.attempt, self.rank) if request["shared"] else None,
         )
+        self.shown_at = 0.0
         self.rendezvous: list[Any] | None = None
         self.fit: bool | None = None if self.preflight.wanted else True
         self.unfit: list[dict[str, str]] = []
@@ -123,6 +128,7 @@ class Node:
                     key.data()
                 self._begin_when_fit()
                 self._look_at_clock()
+                self._show_life()
                 self._pass_log_on()
                 self.outbox.flush()
         os.close(agent_end)
@@ -179,6 +185,12 @@ class Node:
         self.stop_deadline = time.monotonic() + grace
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.agent.pid, signal.SIGUSR1)
+
+    def _show_life(self) -> None:
+        """The lease the other way round: on a machine that is gone nobody can say so."""
+        if time.monotonic() - self.shown_at >= LIFE_TICK:
+            self.shown_at = time.monotonic()
+            self.outbox.put({"event": "alive", "node_rank": self.rank})
 
     def _look_at_clock(self) -> None:
         now = time.monotonic()

@@ -180,6 +180,34 @@ class SshOptions(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlurmOptions(_Section):
+    partition: str | None = None
+    """Partition; by default the site's."""
+    account: str | None = None
+    """Account to charge; by default the user's."""
+    time: str | None = None
+    """Longest time of one stay on the nodes, as Slurm writes it (`2:30:00`, `1-0`); by default the partition's."""
+    save_before: Annotated[int, Ge(10), Le(3600)] = 120
+    """So many seconds before the end of that time the ranks save, and the job goes back into the queue."""
+    requeue: bool = True
+    """Whether the job goes back into the queue when its time is up, or Slurm needs its nodes for others."""
+    cpus: Positive | None = None
+    """Cores on each node; by default those of the plan's threads."""
+    memory: str | None = None
+    """Memory on each node (`32G`); by default the site's."""
+    options: dict[str, str] = field(default_factory=dict)
+    """Further options of sbatch by their long names: `{constraint: a100, qos: long}`."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell that the batch script runs first, such as `module load cuda`."""
+    python: str | None = None
+    """The Python on the nodes; by default the path of the one that runs launcher."""
+    interface: str | None = None
+    """Network interface for the traffic between nodes; by default the one by which Slurm reaches the first node."""
+    pass_env: tuple[str, ...] = ()
+    """Names of variables of this shell that travel to the workers; nothing else of its environment does."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec(_Section):
     name: Annotated[str, MaxLen(64)]
     """Letters, digits, `.`, `_` and `-`; the run id begins with it."""
@@ -217,3 +245,5 @@ class JobSpec(_Section):
     """Options of the local backend."""
     ssh: SshOptions = field(default_factory=SshOptions)
     """Options of the ssh backend."""
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
+    """Options of the slurm backend."""

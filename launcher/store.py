@@ -78,6 +78,7 @@ class RunFolder:
         self.result = path / "result.json"
         self.lock = path / "lock"
         self.checkpoints = path / "checkpoints"
+        self.submission = path / "submission.json"
         self.supervisor_log = path / "logs" / "launcher.log"
 
     def attempt_dir(self, attempt: int) -> Path:
@@ -120,6 +121,13 @@ class RunFolder:
             raise RequestError(
                 f"{self.plan}: not the plan of a run ({error})", hint="the folder is damaged; start a new run"
             ) from error
+
+    def read_submission(self) -> dict[str, Any] | None:
+        """The scheduler's job that runs this: backend and job; None for a run that no scheduler has."""
+        return readback.json_object_or_none(self.submission)
+
+    def read_node_outcome(self, attempt: int, node_rank: int) -> dict[str, Any] | None:
+        return readback.json_object_or_none(self.node_outcome(attempt, node_rank))
 
     def begin_attempt(self, plan: Plan) -> None:
         """Make room for what the attempt writes, clear away what killed ones left half written, and record its plan."""
@@ -246,8 +254,11 @@ def _unfinished(folder: RunFolder, base: dict[str, Any]) -> RunRecord:
     """The record of a run that has no verdict: it is under way, waits, or lost its launcher."""
     seen = _fold_events(folder)
     holder = folder.holder()
+    waits = seen.pop("waits")
     if holder is not None:
         return RunRecord(**base, state="RUNNING", **seen)
+    if waits:
+        return RunRecord(**base, state="QUEUED", **seen)
     if not _exists(folder.attempt_dir(1).parent):
         state: State = "QUEUED" if _exists(folder.plan) else "UNKNOWN"
         return RunRecord(**base, state=state, **seen)
@@ -280,14 +291,16 @@ def _fold_events(folder: RunFolder) -> dict[str, Any]:
     for event in events(folder):
         kind = event.get("event")
         if kind == "attempt":
-            seen["attempts"] = event.get("attempt", 0)
+            seen |= {"attempts": event.get("attempt", 0), "waits": False}
+        elif kind in ("submitted", "requeued"):
+            seen["waits"] = True
         elif kind == "checkpoint":
             seen["checkpoint"] = event.get("name")
             seen["step"] = max(step for step in (seen.get("step"), event.get("step"), 0) if type(step) is int)
         for key in _FOLDED.get(str(kind), ()):
             if key in event:
                 seen[key] = event[key]
-    return typed.fitting(RunRecord, seen)
+    return {**typed.fitting(RunRecord, seen), "waits": seen.get("waits", False)}
 
 
 def _folders(runs_dir: Path) -> Iterator[Path]:

@@ -16,7 +16,7 @@ MOST_WAITING = 1 << 20
 MOST_LOG = 1 << 16
 """Bytes of log passed on at one look; the file holds all of it."""
 
-DISPENSABLE = frozenset({"log", "progress"})
+DISPENSABLE = frozenset({"log", "progress", "alive"})
 
 
 class Inbox:

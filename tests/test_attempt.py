@@ -46,6 +46,6 @@ def test_a_node_program_that_does_not_end_with_its_lease_is_killed(
     RunFolder(tmp_path).begin_attempt(plan)
     stuck = Command(argv=(sys.executable, "-c", "import time; time.sleep(300)"), request={"env": {}, "shared": True})
     asked = StopRequest()
-    asked.times = 2
+    asked.signals += [signal.SIGTERM, signal.SIGTERM]
     nodes = Attempt(plan, RunFolder(tmp_path), lambda event: None, asked).run(Submission(commands=(stuck,)))
     assert nodes[0]["died"] == "was killed by SIGKILL"

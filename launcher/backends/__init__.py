@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from launcher import machine
-from launcher.backends import docker, local, ssh
-from launcher.backends.base import Backend, Command, Submission
+from launcher.backends import docker, local, slurm, slurm_queue, ssh
+from launcher.backends.base import Backend, Command, Queue, Submission
 from launcher.errors import RequestError
 
-__all__ = ["Backend", "Command", "Submission", "named"]
+__all__ = ["Backend", "Command", "Queue", "Submission", "named"]
 
 BACKENDS: dict[str, Backend] = {
     "docker": Backend(
@@ -18,6 +18,19 @@ BACKENDS: dict[str, Backend] = {
         collect=docker.collect,
     ),
     "local": Backend(render=local.render, machine=lambda spec: machine.inspect()),
+    "slurm": Backend(
+        render=slurm.render,
+        machine=slurm.machine,
+        settle=slurm.settle,
+        prepare=slurm.prepare,
+        collect=slurm.collect,
+        queue=Queue(
+            submit=slurm_queue.submit,
+            state=slurm_queue.state,
+            cancel=slurm_queue.cancel,
+            last_word=slurm_queue.last_word,
+        ),
+    ),
     "ssh": Backend(render=ssh.render, machine=ssh.machine, settle=ssh.settle, prepare=ssh.prepare, collect=ssh.collect),
 }
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import launcher
 from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec
 from launcher.store import RunFolder
 
 LEASE_SECONDS = 10.0
+
+HOME = Path(launcher.__file__).absolute().parents[1]
+"""Where this launcher is imported from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +24,14 @@ class Command:
 
     argv: tuple[str, ...]
     request: Mapping[str, Any]
+    nodes: int = 1
+    """How many nodes it serves: one program of a scheduler's may start node programs on all of them."""
     host: str | None = None
     """The machine it runs on, where that is another one."""
     pass_env: tuple[str, ...] = ()
     """Names of the launcher's own variables that join the request's `env` at the last moment."""
+    silence: float | None = None
+    """Seconds without a sign of life after which a node is given up; None where its end cannot be missed."""
     lost: Mapping[int, str] = field(default_factory=dict)
     """Exit codes of the command itself, not of the node program, and what they mean."""
 
@@ -33,10 +41,17 @@ class Submission:
     """All that a backend will do, decided and printable; nothing has happened yet."""
 
     commands: tuple[Command, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Text by name, written into the run folder before anything else."""
 
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Takes an event for the run's record and for who watches."""
+
+
+def python_path() -> list[str]:
+    """Words for `env` that let a Python elsewhere find this launcher, unless it is installed with a shared Python."""
+    return [] if HOME.name in ("site-packages", "dist-packages") else [f"PYTHONPATH={HOME}"]
 
 
 def unchanged(spec: JobSpec, _job_path: Path) -> JobSpec:
@@ -49,6 +64,20 @@ def no_preparation(_plan: Plan, _folder: RunFolder, _tell: Tell) -> None:
 
 def nothing_to_collect(_plan: Plan, _folder: RunFolder, _lost: Sequence[str] | None, _tell: Tell) -> None:
     return
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """A scheduler that runs attempts later and elsewhere."""
+
+    submit: Callable[[Plan, RunFolder], str]
+    """Hand the run in; returns the job's id. Raises LauncherError."""
+    state: Callable[[str], Literal["QUEUED", "RUNNING"] | None]
+    """Where the job is; None when it is no longer with the scheduler."""
+    cancel: Callable[[str, bool], None]
+    """End the job; gently lets a running one save first."""
+    last_word: Callable[[str], str]
+    """The scheduler's word for how the job ended, such as CANCELLED."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +95,25 @@ class Backend:
     collect: Callable[[Plan, RunFolder, Sequence[str] | None, Tell], None] = nothing_to_collect
     """After each attempt, and before a resume: end what lost hosts still run (None: any may), and bring home what the
     nodes hold."""
+    queue: Queue | None = None
+    """Where the backend does not run attempts itself but hands them to a scheduler."""
 
 
 def request(
     plan: Plan,
-    node_rank: int,
+    node_rank: int | None,
     *,
     bind: str,
     env: Mapping[str, str],
     lease: float = LEASE_SECONDS,
     shared: bool = True,
 ) -> dict[str, Any]:
-    """The node program's request: `bind` says on which address node 0 opens the rendezvous (`address.own`), `env` what
-    only this node sets, `lease` after how many silent seconds the node ends everything, `shared` whether the run folder
-    is one and the same for all nodes and for the launcher."""
+    """The node program's request.
+
+    `node_rank` is None where a scheduler tells each node its own; `bind` says on which address node 0 opens the
+    rendezvous (`address.own`), `env` what only this node sets, `lease` after how many silent seconds the node ends
+    everything, `shared` whether the run folder is one and the same for all nodes and for the launcher.
+    """
     return {
         "plan": plan.to_json(),
         "node_rank": node_rank,

@@ -11,18 +11,18 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import re
-import secrets
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import launcher
-from launcher import address
+from launcher import address, processes
 from launcher.backends import connection
-from launcher.backends.base import Command, Submission, Tell, request
+from launcher.backends.base import HOME, Command, Submission, Tell, python_path, request
 from launcher.cluster import fitness, survey
-from launcher.cluster.survey import Look, Seen
+from launcher.cluster.admission import admit
+from launcher.cluster.fitness import Words
+from launcher.cluster.survey import Look
 from launcher.errors import LauncherError, RequestError
 from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec, SshOptions
@@ -32,8 +32,17 @@ LEASE_SECONDS = 8.0
 """A node without word from the launcher for so long ends the run's processes; a link down for 5 s is outlived."""
 
 
+SILENCE = 20.0
+"""A lost connection is known sooner; this is for a host that answers while its node program does not."""
 REAP_PATIENCE = 3
 """Seconds to connect to a host that was lost: what runs there ends by itself, too, so it is not worth waiting for."""
+
+
+WORDS = Words(
+    python="--set ssh.python=PATH",
+    interface="--set ssh.interface=NAME",
+    share="--set ssh.sync=rsync, which copies files",
+)
 
 
 def settle(spec: JobSpec, job_path: Path) -> JobSpec:
@@ -59,7 +68,7 @@ def settle(spec: JobSpec, job_path: Path) -> JobSpec:
 def machine(spec: JobSpec) -> Machine:
     """What the least of the hosts offers. Raises LauncherError when one cannot be reached or two are one."""
     seen = survey.look(connection.routes(spec.ssh), _look(spec.ssh), meet=False)
-    fitness.require([*fitness.of_each(spec.ssh.hosts, seen), *fitness.of_all(spec.ssh.hosts, seen)])
+    fitness.require([*fitness.of_each(spec.ssh.hosts, seen, WORDS), *fitness.of_all(spec.ssh.hosts, seen)])
     return fitness.least(seen)
 
 
@@ -68,11 +77,12 @@ def render(plan: Plan) -> Submission:
     shared = settings.sync == "shared"
     there = plan if shared else dataclasses.replace(plan, run_dir=_there(plan, "run"), job_dir=_there(plan, "job"))
     env = {"GLOO_SOCKET_IFNAME": settings.interface, "NCCL_SOCKET_IFNAME": settings.interface}
-    words = [*_python_path(plan), _python(settings), "-P", "-m", "launcher.node"]
+    mark = f"{processes.MARK}={plan.run_id}"  # the node program, too, must be found when it hangs
+    words = ["env", mark, *_python_path(plan), _python(settings), "-P", "-m", "launcher.node"]
     return Submission(
         commands=tuple(
             Command(
-                argv=(*connection.command(settings, host), shlex.join(words)),
+                argv=(*connection.command(settings, host), "exec " + shlex.join(words)),
                 request=request(
                     there,
                     node_rank,
@@ -82,6 +92,7 @@ def render(plan: Plan) -> Submission:
                     shared=shared,
                 ),
                 host=host,
+                silence=SILENCE,
                 pass_env=settings.pass_env,
                 lost={connection.LOST: f"was lost with the connection to {host}"},
             )
@@ -96,23 +107,10 @@ def prepare(plan: Plan, folder: RunFolder, tell: Tell) -> None:
     Raises LauncherError when a host cannot be reached or the hosts do not fit together.
     """
     settings = plan.spec.ssh
-    nonce = secrets.token_hex(16)
-    written = [Path(name) / f".seen-{plan.run_id}" for name in ([plan.run_dir] if settings.sync == "shared" else [])]
-    for path in written:
-        path.write_text(nonce)
-    try:
-        wanted = _look(settings, run=plan, nonces=tuple(str(path) for path in written))
-        seen = survey.look(connection.routes(settings), wanted, meet=True)
-    finally:
-        for path in written:
-            path.unlink()
-    hosts = settings.hosts
-    faults = [*fitness.of_shared_folder(hosts, seen, nonce), *fitness.of_each(hosts, seen)]
-    faults += [*fitness.of_all(hosts, seen), *fitness.of_network(hosts, seen)]
-    for warning in [*fitness.require(faults), *_strays(hosts, seen)]:
-        tell({"event": "warning", "text": f"{warning.message}; {warning.hint}"})
+    shared = [folder.path] if settings.sync == "shared" else []
+    admit(connection.routes(settings), _look(settings, plan), shared=shared, words=WORDS, tell=tell)
     if settings.sync == "rsync":
-        for fault in _on_all(hosts, lambda host: _send(plan, folder, host)).values():
+        for fault in _on_all(settings.hosts, lambda host: _send(plan, folder, host)).values():
             raise fault
 
 
@@ -122,7 +120,7 @@ def collect(plan: Plan, folder: RunFolder, lost: Sequence[str] | None, tell: Tel
     for host in settings.hosts if lost is None else lost:
         try:
             one = dataclasses.replace(settings, hosts=(host,))
-            survey.look(connection.routes(one, patience=REAP_PATIENCE), _look(one, run=plan), meet=False)
+            survey.look(connection.routes(one, patience=REAP_PATIENCE), _look(one, plan), meet=False)
         except LauncherError as error:
             text = f"{error.message}; what ran there ends by itself within {LEASE_SECONDS:g} s"
             tell({"event": "warning", "text": text})
@@ -144,7 +142,7 @@ def _read_hosts(path: Path) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
-def _look(settings: SshOptions, run: Plan | None = None, nonces: tuple[str, ...] = ()) -> Look:
+def _look(settings: SshOptions, run: Plan | None = None) -> Look:
     folders: tuple[str, ...] = ()
     if run is not None:
         folders = (run.run_dir,) if settings.sync == "shared" else (_there(run, "run"), _there(run, "job"))
@@ -153,7 +151,6 @@ def _look(settings: SshOptions, run: Plan | None = None, nonces: tuple[str, ...]
         bind=[_bind(settings)] * len(settings.hosts),
         folders=folders,
         make=folders if settings.sync == "rsync" else (),
-        nonces=nonces,
         run=run.run_id if run is not None else None,
     )
 
@@ -172,28 +169,19 @@ def _there(plan: Plan, part: str) -> str:
 
 
 def _python_path(plan: Plan) -> list[str]:
-    """Where the hosts find this launcher, unless it is installed with the Python that they share."""
-    home = Path(launcher.__file__).absolute().parents[1]
     if plan.spec.ssh.sync == "rsync":
-        return ["env", f"PYTHONPATH={_there(plan, 'code')}"]
-    return [] if home.name in ("site-packages", "dist-packages") else ["env", f"PYTHONPATH={home}"]
-
-
-def _strays(hosts: Iterable[str], seen: Iterable[Seen]) -> Iterable[fitness.Fault]:
-    for host, one in zip(hosts, seen, strict=True):
-        if one["ended"]:
-            yield fitness.Fault(f"{host}: {len(one['ended'])} processes of an earlier attempt", "they were ended")
+        return [f"PYTHONPATH={_there(plan, 'code')}"]
+    return python_path()
 
 
 def _send(plan: Plan, folder: RunFolder, host: str) -> None:
     settings = plan.spec.ssh
-    home = Path(launcher.__file__).absolute().parents[1]
     runs = folder.path.parent
     rules = ["--filter=:- .gitignore", "--exclude=.git", "--exclude=__pycache__"]
     if runs.is_relative_to(plan.job_dir) and runs != Path(plan.job_dir):
         rules.append(f"--exclude=/{runs.relative_to(plan.job_dir)}")
     connection.copy(settings, host, [*rules, "--delete"], f"{plan.job_dir}/", f"{host}:{_there(plan, 'job')}/")
-    packages = [str(home / name) for name in ("launcher", "envcheck")]
+    packages = [str(HOME / name) for name in ("launcher", "envcheck")]
     connection.copy(settings, host, ["--exclude=__pycache__", "--delete"], *packages, f"{host}:{_there(plan, 'code')}/")
     if folder.metrics.exists():
         connection.copy(settings, host, [], str(folder.metrics), f"{host}:{_there(plan, 'run')}/")

@@ -101,8 +101,14 @@ def _log(event: Event) -> Iterator[str]:
     yield from clean_lines(str(event["text"]).removesuffix("\n"))
 
 
+def _submitted(event: Event) -> Iterator[str]:
+    yield f"handed to {event['backend']} as job {event['job']}"
+
+
 _TELLERS: dict[str, Callable[[Event], Iterator[str]]] = {
     "attempt": _attempt,
+    "submitted": _submitted,
+    "requeued": lambda event: iter([f"job {event['job']} waits for its next turn: {event['reason']}"]),
     "retrying": _retrying,
     "stopping": _stopping,
     "log": _log,

@@ -33,6 +33,15 @@ class Fault:
     fatal: bool = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What to type against a fault, which depends on how the nodes are reached."""
+
+    python: str
+    interface: str
+    share: str
+
+
 def require(faults: Sequence[Fault]) -> list[Fault]:
     """The warnings. Raises EnvironmentUnfit that names every fatal fault, with the first one's remedy."""
     fatal = [fault for fault in faults if fault.fatal]
@@ -44,18 +53,18 @@ def require(faults: Sequence[Fault]) -> list[Fault]:
     return [fault for fault in faults if not fault.fatal]
 
 
-def of_each(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
+def of_each(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iterator[Fault]:
     """What is wrong with a node by itself."""
     for host, one in zip(hosts, seen, strict=True):
         if _version(one["python"]) < OLDEST_PYTHON:
-            yield Fault(f"{host}: its Python is {one['python']}, launcher needs 3.11", "--set ssh.python=PATH")
+            yield Fault(f"{host}: its Python is {one['python']}, launcher needs 3.11", words.python)
         if "torch" not in one["packages"]:
-            yield Fault(f"{host}: its Python has no torch", "run ./install there, or --set ssh.python=PATH")
+            yield Fault(f"{host}: its Python has no torch", f"run ./install there, or {words.python}")
         if one["fault"]:
-            yield Fault(f"{host}: no address for the rendezvous: {one['fault']}", "--set ssh.interface=NAME")
+            yield Fault(f"{host}: no address for the rendezvous: {one['fault']}", words.interface)
         for name, folder in one["folders"].items():
             if folder["fault"]:
-                yield Fault(f"{host}:{name}: {folder['fault']}", "--runs-dir DIR, or --set ssh.sync=rsync")
+                yield Fault(f"{host}:{name}: {folder['fault']}", f"--runs-dir DIR, or {words.share}")
             elif folder["free"] < FREE_WARNING:
                 text = f"{host}:{name}: only {folder['free'] >> 20} MiB are free"
                 yield Fault(text, "make room there", fatal=folder["free"] < FREE_LIMIT)
@@ -73,26 +82,26 @@ def of_all(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
     yield from _clocks(hosts, seen)
 
 
-def of_network(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
+def of_network(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iterator[Fault]:
     """Who cannot reach whom."""
     by_port = {(one["address"], one["port"]): host for host, one in zip(hosts, seen, strict=True)}
     for host, one in zip(hosts, seen, strict=True):
         for address, port, why in one.get("unreached", []):
             text = f"{host} cannot reach {by_port[address, port]} at {address} port {port}: {why}"
-            yield Fault(text, "open all ports between the nodes, or --set ssh.interface=NAME")
+            yield Fault(text, f"open all ports between the nodes, or {words.interface}")
         look_up = one.get("look_up", 0.0)
         if look_up is None or look_up > SLOW_LOOK_UP:
             text = f"{host}: the name server takes its time for the head's address; every connection of the store waits"
             yield Fault(text, "name the nodes in /etc/hosts, or mend the name server", fatal=False)
 
 
-def of_shared_folder(hosts: Sequence[str], seen: Sequence[Seen], nonce: str) -> Iterator[Fault]:
+def of_shared_folder(hosts: Sequence[str], seen: Sequence[Seen], nonce: str, words: Words) -> Iterator[Fault]:
     """Whether every node sees the files that were written on this machine."""
     for host, one in zip(hosts, seen, strict=True):
         for name, text in one["nonces"].items():
             if text != nonce:
                 folder = name.rpartition("/")[0]
-                yield Fault(f"{host} does not share {folder} with this machine", "--set ssh.sync=rsync copies files")
+                yield Fault(f"{host} does not share {folder} with this machine", words.share)
 
 
 def least(seen: Sequence[Seen]) -> Machine:

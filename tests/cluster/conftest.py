@@ -14,10 +14,22 @@ from launcher import store
 from launcher.spec import JobSpec, Resources, SshOptions, TaskSpec, Training
 from launcher.store import RunRecord
 from tests.cluster import lab as laboratory
+from tests.cluster import slurm as scheduler
 from tests.cluster.lab import NODES, Lab, until
+from tests.cluster.slurm import Slurm
 
 ROOT = Path(__file__).parents[2]
 HOSTS = f"ssh.hosts=[{','.join(NODES)}]"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among several test processes, one has the laboratory with Slurm and one that without."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            group = "slurm" if item.path.name in ("test_slurm.py", "test_exact.py") else "ssh"
+            item.add_marker(pytest.mark.xdist_group(f"cluster-{group}"))
 
 
 @pytest.fixture(scope="session")
@@ -45,19 +57,19 @@ def torchless(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Run:
-    """A `launcher run` over ssh on the lab's nodes, in a process of its own."""
+    """A `launcher run` on the lab's nodes, in a process of its own."""
 
-    def __init__(self, lab: Lab, folder: Path, code: Path, *settings: str, **given: Any) -> None:
+    def __init__(self, folder: Path, code: Path, *settings: str, **given: Any) -> None:
         self.runs = given.get("runs") or folder / "runs"
         (folder / "target.py").write_text("def build(): ...\n")
         job = folder / "job.yaml"
         job.write_text("name: job\ntask: {target: 'target.py:build'}\ntraining: {steps: 4}\nresources: {nodes: 2}\n")
-        base = ["backend=ssh", HOSTS, f"ssh.config={lab.ssh_config}", "preflight=off"]
-        words = [word for setting in [*base, *settings] for word in ("--set", setting)]
+        self.environment = {**os.environ, "PYTHONPATH": str(code), **given.get("env", {})}
+        words = [word for setting in ["preflight=off", *settings] for word in ("--set", setting)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "launcher", "run", job, "--runs-dir", self.runs, *words],
+            [sys.executable, "-m", "launcher", "run", job, "--runs-dir", self.runs, *words, *given.get("options", [])],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(code), **given.get("env", {})},
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -80,6 +92,16 @@ class Run:
         folder = store.RunFolder(Path(self.record.run_dir))
         return [event for event in store.events(folder) if event["event"] == kind]
 
+    def launcher(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Another command about this run."""
+        return subprocess.run(
+            [sys.executable, "-m", "launcher", *words, self.record.run_id, "--runs-dir", self.runs],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
 
@@ -90,7 +112,8 @@ def start(lab: Lab, tmp_path: Path, torchless: Path) -> Iterator[Callable[..., R
     runs: list[Run] = []
 
     def begin(*settings: str, **given: Any) -> Run:
-        runs.append(Run(lab, tmp_path, torchless, *settings, **given))
+        base = ("backend=ssh", HOSTS, f"ssh.config={lab.ssh_config}")
+        runs.append(Run(tmp_path, torchless, *base, *settings, **given))
         return runs[-1]
 
     yield begin
@@ -106,6 +129,35 @@ def training(start: Callable[..., Run]) -> Run:
     run = start("training.steps=4000")
     assert until(run.trains, 60), run.process.poll() is not None and run.wait()
     return run
+
+
+@pytest.fixture(scope="session")
+def slurm(lab: Lab) -> Iterator[Slurm]:
+    """A real Slurm on the two machines."""
+    reason = scheduler.missing()
+    if reason:
+        pytest.skip(reason)
+    made = Slurm(lab)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def submit(slurm: Slurm, lab: Lab, tmp_path: Path, torchless: Path) -> Iterator[Callable[..., Run]]:
+    """Starts runs without torch on Slurm; whatever is left of them afterwards is ended."""
+    runs: list[Run] = []
+
+    def begin(*settings: str, **given: Any) -> Run:
+        environment = {"SLURM_CONF": str(slurm.configuration), **given.pop("env", {})}
+        runs.append(Run(tmp_path, torchless, "backend=slurm", *settings, env=environment, **given))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        run.process.kill()
+        run.wait()
+    slurm.run("scancel", "--user=root")
+    assert until(lambda: not left_on(lab) and slurm.run("squeue", "-h") == "", 60), left_on(lab)
 
 
 def job_on(lab: Lab, *hosts: str) -> JobSpec:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -60,7 +61,7 @@ Host *
 START = """
 set -e
 mount --make-rprivate /
-for file in hosts nsswitch.conf passwd; do mount --bind {lab}/{node}/$file /etc/$file; done
+mount --bind {lab}/{node}/etc /etc
 mount --bind {lab}/{node}/local {lab}/local
 hostname {node}
 mkdir -p /run/sshd
@@ -68,11 +69,15 @@ exec /usr/sbin/sshd -D -e -f {lab}/sshd_config
 """
 
 
+DIE_WITH_TESTS = ("setpriv", "--pdeathsig", "KILL")
+DAEMONS = ("nsenter", "unshare", "sshd", "/usr/sbin/sshd", "bash -c \nset -e", "slurmd", "slurmstepd")
+
+
 def missing() -> str | None:
     """Why there can be no lab on this machine, or None."""
     if os.geteuid() != 0:
         return "needs root: makes network namespaces"
-    tools = [tool for tool in ("ip", "unshare", "nsenter", "ssh-keygen", "rsync") if not shutil.which(tool)]
+    tools = [tool for tool in ("ip", "unshare", "nsenter", "setpriv", "ssh-keygen", "rsync") if not shutil.which(tool)]
     if not Path("/usr/sbin/sshd").exists():
         tools.append("sshd")
     if tools:
@@ -88,12 +93,11 @@ class Lab:
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="lab-"))
         self.path.chmod(0o755)
-        self._tag = f"{os.getpid() % 100000:05d}"
-        self._switch = f"lab{self._tag}"
-        self.subnet = f"198.18.{os.getpid() % 250}"
+        self._switch, self.subnet = _claim_subnet()
         self.ssh_config = self.path / "ssh_config"
         self.local = self.path / "local"
         self._started: list[subprocess.Popen[bytes]] = []
+        self._services: dict[str, list[str]] = {node: [START.format(lab=self.path, node=node)] for node in NODES}
         self._write_files()
         self._wire()
         for node in NODES:
@@ -108,24 +112,29 @@ class Lab:
     def power_on(self, node: str) -> None:
         """Boot a node and wait until its sshd answers."""
         self.link(node, up=True)
-        self.start(node, ["bash", "-c", START.format(lab=self.path, node=node)])
+        for script in self._services[node]:
+            self._start(node, script)
         if not until(lambda: self.ssh(node, "true").returncode == 0):
             raise RuntimeError(f"{node}: sshd does not answer: {self.ssh(node, 'true').stderr}")
 
-    def start(self, node: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a program as the first process of a new process, mount and host name space on a node's network."""
+    def serve(self, node: str, script: str) -> None:
+        """Start a program on a node, now and whenever the node boots."""
+        self._services[node].append(script)
+        self._start(node, script)
+
+    def _start(self, node: str, script: str) -> None:
+        """Start a script as the first process of a new process, mount and host name space on a node's network."""
         # `ip netns exec` would mount a new /sys without cgroups, which slurmd cannot do without.
         spaces = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
         with (self.path / f"{node}.log").open("ab") as log:
             process = subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{self.namespace(node)}", *spaces, *argv],
+                [*DIE_WITH_TESTS, "nsenter", f"--net=/run/netns/{self.namespace(node)}", *spaces, "bash", "-c", script],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         self._started.append(process)
-        return process
 
     def power_off(self, node: str) -> None:
         """Take a node down as a power cut does: nothing is said to anybody."""
@@ -155,7 +164,7 @@ class Lab:
         for pid in self._pids(node):
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                if words and not words.startswith(("nsenter", "unshare", "sshd", "/usr/sbin/sshd", "bash -c \nset -e")):
+                if words and not words.startswith(DAEMONS):
                     found.append(f"{pid}: {words}")
         return found
 
@@ -199,16 +208,17 @@ class Lab:
         """What a node sees under /etc in place of this machine's."""
         for name in ("home", "local"):
             (folder / name).mkdir(parents=True)
+        # The whole of /etc: a file mounted over one that this machine's package manager renames would come loose.
+        subprocess.run(["cp", "-a", "/etc", folder / "etc"])  # what changes at that moment is not needed
         hosts = "".join(f"{self.address(node)} {node}\n" for node in NODES)
-        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{self.subnet}.254 head\n{hosts}")
+        (folder / "etc" / "hosts").write_text(f"127.0.0.1 localhost\n{self.subnet}.254 head\n{hosts}")
         # Without a name server every look-up would take ten seconds.
-        (folder / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files\n")
-        (folder / "passwd").write_text(
+        (folder / "etc" / "nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files\n")
+        (folder / "etc" / "passwd").write_text(
             f"root:x:0:0:root:{folder}/home:/bin/sh\nsshd:x:110:65534::/run/sshd:/bin/false\n"
         )
 
     def _wire(self) -> None:
-        _ip("netns", "add", self._switch)
         _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
         _ip("-n", self._switch, "link", "set", "switch", "up")
         _ip("link", "add", self._switch, "type", "veth", "peer", "name", "head", "netns", self._switch)
@@ -237,6 +247,14 @@ def until(condition: Callable[[], bool], patience: float = 30.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def _claim_subnet() -> tuple[str, str]:
+    """A network namespace for the switch, whose name lays claim to one of the subnets set aside for tests."""
+    for number in secrets.SystemRandom().sample(range(256), 256):
+        if _succeeds(["ip", "netns", "add", f"lab{number}"]):
+            return f"lab{number}", f"198.18.{number}"
+    raise RuntimeError("all 256 labs are taken: `ip netns list`")
 
 
 def _other(node: str) -> str:

@@ -17,6 +17,7 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     plan, node = request["plan"], request["node_rank"]
     os.environ.update(request["env"])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # meant for ranks, as the real agent has it
     signal.signal(signal.SIGUSR1, lambda *_: stopped.append(True))
     subprocess.Popen(["setsid", "sleep", "3600"])
     ranks = range(node * plan["procs_per_node"], (node + 1) * plan["procs_per_node"])

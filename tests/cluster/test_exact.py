@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 
 from tests.cluster.conftest import HOSTS, ROOT, left_on
 from tests.cluster.lab import Lab
+from tests.cluster.slurm import Slurm
 
 
-def trained(runs: Path, *settings: str) -> dict[str, Any]:
+def trained(runs: Path, *settings: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The record of two epochs of the mlp job on two nodes."""
     words = [word for setting in ("training.epochs=2", "local.threads=1", *settings) for word in ("--set", setting)]
     done = subprocess.run(
@@ -31,7 +33,7 @@ def trained(runs: Path, *settings: str) -> dict[str, Any]:
             *words,
         ],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
         capture_output=True,
         text=True,
         timeout=170,
@@ -51,3 +53,8 @@ def test_two_machines_over_ssh_train_the_same_bits_as_one(lab: Lab, reference: s
     assert record["weights_sha256"] == reference
     assert (Path(record["run_dir"]) / "checkpoints" / record["checkpoint"] / "manifest.json").exists()
     assert left_on(lab) == []
+
+
+def test_two_nodes_of_slurm_train_the_same_bits_as_one_machine(slurm: Slurm, reference: str, tmp_path: Path) -> None:
+    record = trained(tmp_path, "backend=slurm", env={"SLURM_CONF": str(slurm.configuration)})
+    assert record["weights_sha256"] == reference

@@ -10,6 +10,7 @@ from launcher.errors import EnvironmentUnfit
 from launcher.plan import Machine
 
 HOSTS = ("a", "b")
+WORDS = fitness.Words(python="--set PYTHON", interface="--set INTERFACE", share="--set SHARE")
 HEALTHY: Seen = {
     "host": "node",
     "identity": "boot:1:2",
@@ -61,10 +62,10 @@ def seen() -> list[Seen]:
 
 def faults(seen: list[Seen]) -> list[fitness.Fault]:
     return [
-        *fitness.of_each(HOSTS, seen),
+        *fitness.of_each(HOSTS, seen, WORDS),
         *fitness.of_all(HOSTS, seen),
-        *fitness.of_network(HOSTS, seen),
-        *fitness.of_shared_folder(HOSTS, seen, "nonce"),
+        *fitness.of_network(HOSTS, seen, WORDS),
+        *fitness.of_shared_folder(HOSTS, seen, "nonce", WORDS),
     ]
 
 
