@@ -98,17 +98,17 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
 
 def differences(earlier: Plan, spec: JobSpec, job_dir: Path) -> list[str]:
     """In which settings a job is not the one of an earlier plan, the way to resume aside; in words."""
-    was = {**_flat(dataclasses.asdict(earlier.spec)), "the job's folder": earlier.job_dir}
-    now = {**_flat(dataclasses.asdict(spec)), "the job's folder": str(job_dir)}
+    was = {**flat(dataclasses.asdict(earlier.spec)), "the job's folder": earlier.job_dir}
+    now = {**flat(dataclasses.asdict(spec)), "the job's folder": str(job_dir)}
     keys = [key for key in {**was, **now} if key != "checkpoint.resume" and was.get(key) != now.get(key)]
     return [f"{key} was {json.dumps(was.get(key))} and is {json.dumps(now.get(key))}" for key in keys]
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings by their dotted keys."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
 
 

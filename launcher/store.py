@@ -76,6 +76,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.ledger = path / "ledger.jsonl"
         self.result = path / "result.json"
+        self.report = path / "report.html"
         self.lock = path / "lock"
         self.checkpoints = path / "checkpoints"
         self.submission = path / "submission.json"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from launcher.plan import Plan
+from launcher.worker import use
 from launcher.worker.checkpoint import Checkpoints
 from launcher.worker.events import Events
 from launcher.worker.stop import Stop
@@ -47,7 +48,7 @@ class Context:
         device = torch.device(plan.device, local_rank) if plan.device == "cuda" else torch.device("cpu")
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        events = Events(rank)
+        events = Events(rank, use=lambda: use.of(device))
 
         def send(event: str, fields: Mapping[str, Any]) -> None:
             events.emit(event, **fields)

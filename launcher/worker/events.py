@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 LONGEST = 4095
@@ -22,8 +22,12 @@ SHORTEST_INTERVAL = 0.5
 class Events:
     """Writes to the pipe named by LAUNCHER_EVENTS_FD; without one it does nothing."""
 
-    def __init__(self, rank: int, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, rank: int, environment: Mapping[str, str] = os.environ, *, use: Callable[[], Mapping[str, float]] = dict
+    ) -> None:
+        """`use` says what the rank uses of its node, for a progress event."""
         self.rank = rank
+        self._use = use
         self.pipe = int(environment["LAUNCHER_EVENTS_FD"]) if "LAUNCHER_EVENTS_FD" in environment else None
         self.next_progress = 0.0
         self.last_time = time.monotonic()
@@ -46,6 +50,7 @@ class Events:
             loss=finite(loss),
             total_steps=total_steps,
             steps_per_second=round(speed, 3),
+            **self._use(),
         )
 
     def emit(self, event: str, **fields: Any) -> None:
