@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import mmap
 import os
 import re
 import shutil
@@ -19,7 +20,17 @@ from pathlib import Path
 
 from launcher import durable, readback
 from launcher.errors import EnvironmentUnfit, JobFailed
-from launcher.manifest import MANIFEST, Damaged, Manifest, read, step_name, step_of, verify
+from launcher.manifest import (
+    MANIFEST,
+    Damaged,
+    Manifest,
+    check,
+    lost_data_is_damage,
+    read,
+    step_name,
+    step_of,
+    verify,
+)
 
 Fence = Callable[[], None]
 """Raises Fenced when a newer attempt at the run has begun."""
@@ -129,6 +140,19 @@ def save(
             fence()  # a successor clears our folder away: then that is what happened
         raise _not_saved(root, manifest.step, contents, error) from error
     return committed
+
+
+def copy(source: Path, root: Path) -> Manifest:
+    """Put a copy of another run's checkpoint under `root`; raises Damaged where its bytes are not what was written."""
+    manifest = read(source)
+    root.mkdir(mode=0o700, exist_ok=True)
+    temporary = begin(root, manifest.step, manifest.attempt)
+    for name, expected in manifest.files.items():
+        with lost_data_is_damage(source.name, name), readback.opened(source / name) as file:
+            pieces = [memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))] if expected.size else []
+        check(source.name, name, expected, durable.write(temporary / name, pieces))
+    commit(temporary, manifest, fence=lambda: None)
+    return manifest
 
 
 def begin(root: Path, step: int, attempt: int) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 
 from launcher import (
     backends,
+    beginning,
     checkpoints,
     jobfile,
     lock,
@@ -29,6 +30,7 @@ from launcher import (
     trackers,
 )
 from launcher.attempt import Attempt, StopRequest
+from launcher.beginning import Beginning
 from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
 from launcher.journal import Journal, Listener
 from launcher.mirrors import Mirrors
@@ -49,23 +51,25 @@ def run(
     *,
     runs_dir: Path,
     resume: str | None,
+    source: str | None = None,
     detach: bool,
     listener: Listener,
 ) -> RunRecord:
     """Run a job to its verdict, or with `detach` start it and return at once.
 
-    `resume` overrides the job's `checkpoint.resume`: never, auto, or the id of a run. Raises RequestError and
-    EnvironmentUnfit before anything is started or written.
+    `resume` overrides the job's `checkpoint.resume`: never, auto, or the id of a run. `source` is the id of a run, of
+    whatever job, with whose newest checkpoint a new run begins. Raises RequestError and EnvironmentUnfit before
+    anything is started or written.
     """
     spec = _load(job_path, overrides)
-    earlier = _earlier_run(resume or spec.checkpoint.resume, spec, job_path, runs_dir, listener)
+    choice = "never" if source else resume or spec.checkpoint.resume
+    earlier = _earlier_run(choice, spec, job_path, runs_dir, listener)
     if earlier is not None:
         return _go_on(RunFolder(earlier), detach=detach, listener=listener)
     decided = _decide(spec, job_path, runs_dir)
     backends.named(spec.backend).render(decided)
-    job = jobfile.contents(job_path)
-    record, patch = provenance.gather(spec.name, job, job_path.resolve())
-    folder = store.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch)
+    begun = beginning.find(runs_dir, source, listener) if source else None
+    folder = _create(job_path, overrides, runs_dir, decided, begun)
     return _started(folder, decided, detach=detach, listener=listener)
 
 
@@ -136,6 +140,16 @@ def _decide(spec: JobSpec, job_path: Path, runs_dir: Path) -> Plan:
     )
 
 
+def _create(
+    job_path: Path, overrides: Sequence[str], runs_dir: Path, decided: Plan, begun: Beginning | None
+) -> RunFolder:
+    job = jobfile.contents(job_path)
+    record, patch = provenance.gather(decided.spec.name, job, job_path.resolve())
+    record |= {"began_with": begun.to_json()} if begun else {}
+    fill = begun.fill if begun else None
+    return store.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch, fill=fill)
+
+
 def _earlier_run(choice: str, spec: JobSpec, job_path: Path, runs_dir: Path, listener: Listener) -> Path | None:
     """The run to go on with, by the job's or the command's choice. One of another job is never gone on with."""
     if choice == "never":
@@ -145,7 +159,8 @@ def _earlier_run(choice: str, spec: JobSpec, job_path: Path, runs_dir: Path, lis
         if differing := _differences(run_dir, spec, job_path):
             raise RequestError(
                 f"{run_dir.name} is a run of another job: {differing}",
-                hint=f"`launcher resume {run_dir.name}` goes on with its own job; without --resume a new run begins",
+                hint=f"`launcher resume {run_dir.name}` goes on with its own job; --from {run_dir.name} begins a run"
+                " of this one with its newest checkpoint",
             )
         return run_dir
     passed_over = ""

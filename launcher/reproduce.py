@@ -49,6 +49,11 @@ def reproduce(run_dir: Path, *, runs_dir: Path, listener: Listener) -> Reproduce
     """
     folder = RunFolder(run_dir)
     about, overrides = _record(folder)
+    if begun := _mapping(about.get("began_with")):
+        raise RequestError(
+            f"{run_dir.name} began with {begun.get('checkpoint')} of {begun.get('run')}, not with a first step",
+            hint=f"launcher reproduce {begun.get('run')}",
+        )
     job_path = Path(str(about.get("job_path")))
     job = jobfile.contents(job_path) if job_path.is_file() else b""
     now, patch = provenance.gather(str(about.get("name")), job, job_path)

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -154,9 +154,16 @@ class RunFolder:
 
 
 def create(
-    runs_dir: Path, plan: Plan, *, job: bytes, overrides: list[str], record: Mapping[str, Any], patch: str
+    runs_dir: Path,
+    plan: Plan,
+    *,
+    job: bytes,
+    overrides: list[str],
+    record: Mapping[str, Any],
+    patch: str,
+    fill: Callable[[RunFolder], None] | None = None,
 ) -> RunFolder:
-    """Make the folder of a new run, whole or not at all; `plan.run_dir` names it."""
+    """Make the folder of a new run, whole or not at all; `plan.run_dir` names it and `fill` puts more into it."""
     folder = RunFolder(Path(plan.run_dir))
     unborn = RunFolder(runs_dir / f".{folder.path.name}{UNBORN}")
     try:
@@ -168,6 +175,8 @@ def create(
             texts |= {unborn.plan: json.dumps(plan.to_json(), indent=1)} | ({unborn.patch: patch} if patch else {})
             for path, content in {unborn.job: job, **{path: text.encode() for path, text in texts.items()}}.items():
                 durable.write(path, [memoryview(content)])
+            if fill is not None:
+                fill(unborn)
             durable.sync_folder(unborn.path)
             unborn.path.rename(folder.path)
             durable.sync_folder(runs_dir)

@@ -23,6 +23,7 @@ from launcher.cli import ending, options, progress
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file; repeatable.")
 @click.option("--resume", metavar="RUN|auto|never", help="Go on with a run; auto: with this job's newest unfinished.")
+@click.option("--from", "source", metavar="RUN", help="Begin a new run with RUN's newest checkpoint, whatever its job.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and the commands, and start nothing.")
 @options.watching
 def command(
@@ -34,6 +35,7 @@ def command(
     preflight: str | None,
     settings: tuple[str, ...],
     resume: str | None,
+    source: str | None,
     dry_run: bool,
     detach: bool,
     as_json: bool,
@@ -60,6 +62,10 @@ def command(
             raise click.UsageError("--dry-run starts nothing, so it goes with neither --detach nor --json")
         ending.tell_plan(launch.describe(spec, overrides, runs_dir=runs_dir))
         return 0
+    if source is not None and resume is not None:
+        raise click.UsageError("--resume goes on with a run and --from begins a new one: give one of them")
     with progress.watched(as_json=as_json) as listener:
-        record = launch.run(spec, overrides, runs_dir=runs_dir, resume=resume, detach=detach, listener=listener)
+        record = launch.run(
+            spec, overrides, runs_dir=runs_dir, resume=resume, source=source, detach=detach, listener=listener
+        )
     return ending.tell(record, as_json=as_json, detached=detach)

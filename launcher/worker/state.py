@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from launcher.errors import RequestError
+from launcher.errors import JobFailed, RequestError
 from launcher.plan import Plan
 from launcher.worker.best import Best
 from launcher.worker.optimization import Optimization
@@ -56,6 +56,12 @@ class State:
     def load(self, step: int, tree: Mapping[str, Any]) -> list[str]:
         """Go on from a checkpoint's tree. Returns what has changed since, for a warning: the bits will differ."""
         self.step, self.validated, self.latest = step, tree["validated"], dict(tree["latest"])
+        if self.optimizations and tree["optimizations"].keys() != self.optimizations.keys():
+            raise JobFailed(
+                f"the checkpoint is of a training with {_listed(tree['optimizations'])}, this one has"
+                f" {_listed(self.optimizations)}",
+                hint="give the optimizers the names they have in the checkpoint, or begin without it",
+            )
         for name, each in self.optimizations.items():
             each.load(tree["optimizations"][name])
         self.schedule.load(tree["schedule"])
@@ -96,3 +102,7 @@ def check_metrics_exist(plan: Plan, validates: bool, remedy: str) -> None:
                 f"{key} follows the metric {wish.metric!r}, and the task does not validate",
                 hint=f"{remedy}, or take the setting out",
             )
+
+
+def _listed(optimizers: Mapping[str, Any]) -> str:
+    return f"the optimizers {', '.join(optimizers)}" if optimizers else "no optimizer"

@@ -51,7 +51,9 @@ def launch(monkeypatch: pytest.MonkeyPatch, runs: Path) -> FakeLaunch:
 
 def test_a_run_is_asked_for_as_typed(launcher: Cli, launch: FakeLaunch, tmp_path: Path) -> None:
     launcher("run", "mlp.yaml", "--runs-dir", tmp_path, "--resume", "auto", "--detach")
-    assert launch.asked == [(Path("mlp.yaml"), [], {"runs_dir": tmp_path, "resume": "auto", "detach": True})]
+    assert launch.asked == [
+        (Path("mlp.yaml"), [], {"runs_dir": tmp_path, "resume": "auto", "source": None, "detach": True})
+    ]
 
 
 def test_short_options_are_settings_of_the_job_file(launcher: Cli, launch: FakeLaunch) -> None:

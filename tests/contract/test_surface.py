@@ -14,7 +14,7 @@ from launcher.cli import COMMANDS
 
 COMMAND_LINE = {
     "run": (
-        "SPEC --nodes --procs-per-node --backend --hosts --preflight --set --resume --dry-run --detach --json"
+        "SPEC --nodes --procs-per-node --backend --hosts --preflight --set --resume --from --dry-run --detach --json"
         " --runs-dir(LAUNCHER_RUNS_DIR)"
     ),
     "validate": "SPEC",
