@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from envcheck import checks, expectation, facts, report
-from envcheck.check import Status, judge
+from envcheck import options as command_line
+from envcheck.check import Status
 from envcheck.collect import collect
 from envcheck.machine import Machine
-from envcheck.preflight import applicable
 from envcheck.sections.need import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from envcheck.check import Check
+    from envcheck.check import Check, Result
+    from envcheck.sections.libraries import Expectation
 
 WRONG_REQUEST = 2
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in COMMANDS:
             return COMMANDS[words[0]](words[1:])
-        return _check(_parser().parse_args(words))
+        return _check(command_line.parse(words, COMMANDS))
     except (checks.UnknownSelection, facts.FactsError, expectation.NoSuchVariant) as error:
         print(f"envcheck: {error}", file=sys.stderr)
         return WRONG_REQUEST
@@ -44,32 +45,33 @@ def _check(options: argparse.Namespace) -> int:
         return _print_list(chosen)
     if options.explain:
         return _print_reason(checks.select([options.explain]))
+    wanted = expectation.read(options.expect) if options.expect else None
     if options.host:
-        return _check_hosts(options, chosen)
-    seen = facts.load(options.facts) if options.facts else _look(options, chosen)
-    if options.expect:
-        seen = facts.expecting(seen, expectation.read(options.expect))
+        return _check_hosts(options, chosen, wanted)
+    seen = _recorded(options) if options.facts else _look(options, chosen)
+    if wanted:
+        seen = facts.expecting(seen, wanted)
     if options.save:
         _save(seen, options.save)
         if str(options.save) == "-":
             return report.FIT
-    judged = report.Report(seen, judge(seen, applicable(chosen, seen)), options.strict)
-    if options.select:
-        _tell_unjudged(chosen, judged)
+    found = report.judged(seen, chosen, options.strict)
+    if options.select and not _tell_unjudged(chosen, found.results):
+        return WRONG_REQUEST
     if options.json:
-        print(json.dumps(report.as_json(judged), indent=2))
+        print(json.dumps(report.as_json(found), indent=2))
     elif options.junit:
-        print(report.as_junit(judged), end="")
+        print(report.as_junit([found]), end="")
     else:
-        print(report.as_text(judged, colour=sys.stdout.isatty(), verbose=options.verbose))
-    return judged.exit_code
+        print(report.as_text(found, colour=sys.stdout.isatty(), verbose=options.verbose))
+    return found.exit_code
 
 
-def _check_hosts(options: argparse.Namespace, chosen: list[Check]) -> int:
+def _check_hosts(options: argparse.Namespace, chosen: list[Check], wanted: Expectation | None) -> int:
     from envcheck import hosts  # only here: it brings in what the other answers do without
 
     try:
-        found = hosts.examine(options.host, _need(options), chosen, options.strict)
+        found = hosts.examine(options.host, Need(**command_line.need(options)), chosen, options.strict, wanted)
     except hosts.WrongHost as error:
         print(f"envcheck: {error}", file=sys.stderr)
         return WRONG_REQUEST
@@ -77,8 +79,12 @@ def _check_hosts(options: argparse.Namespace, chosen: list[Check]) -> int:
         _save(found.together.facts, options.save)
         if str(options.save) == "-":
             return report.FIT
+    if options.select:
+        _tell_unjudged(chosen, found.results)
     if options.json:
         print(json.dumps(found.as_json(), indent=2))
+    elif options.junit:
+        print(report.as_junit(found.reports), end="")
     else:
         print(found.as_text(sys.stdout.isatty(), options.verbose))
     return found.exit_code
@@ -108,58 +114,21 @@ def _can_run(words: Sequence[str]) -> int:
     found = expectation.can_run(wanted, options.driver, options.gpu, options.machine)
     for status, saw in found:
         print(f"{report.MARKS[status]:>6}  {saw}")
-    statuses = {status for status, _ in found}
-    verdict = {Status.FAIL: "does not run", Status.UNKNOWN: "may run", Status.WARN: "runs with limits"}
-    worst = next((status for status in verdict if status in statuses), None)
-    print(f"{options.variant} {verdict[worst] if worst else 'runs'} there")
-    return report.UNFIT if worst in (Status.FAIL, Status.UNKNOWN) else report.FIT
+    worst = next(status for status in ANSWERS if status in {one for one, _ in found})
+    word, tail, exit_code = ANSWERS[worst]
+    print(f"{word}: {options.variant} {tail}")
+    return exit_code
 
+
+ANSWERS = {
+    Status.FAIL: ("UNFIT", "does not run there", report.UNFIT),
+    Status.UNKNOWN: ("UNKNOWN", "may run there", report.UNFIT),
+    Status.WARN: ("FIT", "runs there with limits", report.FIT),
+    Status.PASS: ("FIT", "runs there", report.FIT),
+}
+"""What the findings about an image on a machine come to: the first of these that is among them."""
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"diff": _diff, "can-run": _can_run}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="envcheck",
-        description="Say what is wrong with this machine, why it matters and what to type.",
-        epilog="Further commands: " + ", ".join(f"envcheck {name}" for name in COMMANDS),
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print the report as JSON")
-    form.add_argument("--junit", action="store_true", help="print the report as JUnit XML")
-    form.add_argument("--list", action="store_true", help="list the checks and stop")
-    form.add_argument("--explain", metavar="ID", help="say why a check matters and what to do")
-    parser.add_argument("--select", type=_words, metavar="FAMILY|ID,...", help="judge by these checks only")
-    parser.add_argument("--facts", type=Path, metavar="FILE", help="judge recorded facts instead of this machine")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="store the facts (`-`: print them and stop)")
-    parser.add_argument("--expect", metavar="images/VARIANT", help="hold the machine against a variant of the images")
-    parser.add_argument("--static", action="store_true", help="leave out the tier that imports torch")
-    parser.add_argument("--collective", action="store_true", help="also run an all-reduce between processes")
-    parser.add_argument(
-        "--host", action="append", metavar="HOST", help="look at these hosts over ssh, and compare them"
-    )
-    parser.add_argument("--strict", action="store_true", help="count WARN and UNKNOWN as unfit")
-    parser.add_argument("--verbose", action="store_true", help="show the checks that pass, too")
-    need = parser.add_argument_group("what the machine is wanted for")
-    need.add_argument("--nodes", type=int, default=1)
-    need.add_argument("--procs-per-node", type=int, default=1)
-    need.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    need.add_argument("--numerics", choices=["exact", "fast"], default="fast")
-    need.add_argument("--run-dir", metavar="DIR")
-    need.add_argument("--workdir", metavar="DIR", help="the job's folder, on every host")
-    need.add_argument("--path", dest="paths", action="append", metavar="PATH", help="a data set or file of the job")
-    need.add_argument("--loader-workers", type=int, default=0)
-    need.add_argument("--node-rank", type=int)
-    need.add_argument("--rendezvous", dest="rendezvous", type=_endpoint, metavar="HOST:PORT")
-    return parser
-
-
-def _need(options: argparse.Namespace) -> Need:
-    names = {field.name for field in dataclasses.fields(Need)}
-    told = {name: value for name, value in vars(options).items() if name in names and value is not None}
-    told["paths"] = tuple(told.get("paths", ()))
-    host, port = options.rendezvous or (None, None)
-    return Need(rendezvous_host=host, rendezvous_port=port, **told)
 
 
 def _tiers(options: argparse.Namespace) -> tuple[str, ...]:
@@ -170,26 +139,23 @@ def _tiers(options: argparse.Namespace) -> tuple[str, ...]:
 def _look(options: argparse.Namespace, chosen: list[Check]) -> facts.Facts:
     """Collect; of a selection, only what it looks at, so that asking for one family is quick."""
     only = {section for one in chosen for section in one.requires + one.wishes} if options.select else None
-    return collect(Machine(_need(options)), _tiers(options), only)
+    return collect(Machine(Need(**command_line.need(options))), _tiers(options), only)
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _recorded(options: argparse.Namespace) -> facts.Facts:
+    """Another machine's facts; what it is wanted for may be told anew."""
+    seen = facts.load(options.facts)
+    recorded = seen.get("need") or Need()
+    return seen.with_section("need", dataclasses.replace(recorded, **command_line.need(options)))
 
 
-def _endpoint(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
-def _tell_unjudged(chosen: list[Check], judged: report.Report) -> None:
-    """What was asked for by name and belongs to a tier that was not collected must not look as if it had passed."""
-    answered = {result.id for result in judged.results}
+def _tell_unjudged(chosen: list[Check], results: Iterable[Result]) -> bool:
+    """Name on standard error what was asked for and was not looked at; whether anything was."""
+    answered = {result.id for result in results}
     silent = [f"{one.id} (tier {one.tier})" for one in chosen if one.id not in answered]
     if silent:
-        print(f"envcheck: not judged: {', '.join(silent)}", file=sys.stderr)
+        print(f"envcheck: {'not judged' if answered else 'nothing was checked'}: {', '.join(silent)}", file=sys.stderr)
+    return bool(answered)
 
 
 def _print_list(chosen: list[Check]) -> int:

@@ -134,6 +134,11 @@ def check(
     return register
 
 
+def applicable(chosen: Iterable[Check], facts: Facts) -> list[Check]:
+    """The checks whose sections belong to the tiers that were collected; the others were not asked for."""
+    return [one for one in chosen if one.tier in facts.tiers]
+
+
 def judge(facts: Facts, checks: Iterable[Check]) -> list[Result]:
     """Judge the facts by every check given; a check that cannot see, or that crashes, is UNKNOWN and never PASS."""
     return [_judge_one(one, facts) for one in checks]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envcheck.check import Status
-from envcheck.compatibility import DriverFit, driver_for_cuda, gpu_model, runs_on, wheel_archs
+from envcheck.compatibility import driver_for_cuda, drivers_of, gpu_model, runs_on, wheel_archs
 from envcheck.sections.libraries import Expectation
 from envcheck.versions import at_least, parse
 
@@ -54,8 +54,29 @@ def read(words: str) -> Expectation:
 
 
 def can_run(wanted: Expectation, driver: str | None, gpu: str | None, machine: str | None) -> list[Finding]:
-    """Judge offline whether the variant runs under this driver, on this GPU (a name or `12.0`), on this machine."""
-    return [*_machine(wanted, machine), *_driver(wanted, driver), *_gpu(wanted, gpu, machine or "x86_64")]
+    """Judge offline whether the variant runs under this driver, on this GPU (a name or `12.0`), on this machine.
+
+    What is not told is UNKNOWN. Raises NoSuchVariant for a driver that is no version.
+    """
+    if driver is not None and not parse(driver):
+        raise NoSuchVariant(f"{driver!r} is no driver version; `nvidia-smi` prints one like 580.95.05")
+    if "cuda" not in wanted.versions:
+        no_cuda = Finding(Status.PASS, f"{wanted.variant} has no CUDA: it needs no driver and uses no GPU")
+        return [*_machine(wanted, machine), no_cuda]
+    found = [*_machine(wanted, machine), *_driver(wanted, driver)]
+    if gpu is None:
+        return [*found, Finding(Status.UNKNOWN, "no GPU was told: --gpu NAME, or --gpu 9.0, its compute capability")]
+    model = gpu_model(gpu)
+    capability = gpu if parse(gpu)[1:] else model.capability if model else None
+    if capability is None:
+        return [
+            *found,
+            Finding(Status.UNKNOWN, f"the tables do not know {gpu!r}: give its compute capability, 12.0"),
+        ]
+    if model and model.brand == "jetson":
+        return [*found, Finding(Status.UNKNOWN, f"{gpu} follows the releases of JetPack, which the tables do not hold")]
+    named = f"{gpu} (sm_{capability.replace('.', '')})"
+    return [*found, *_gpu_driver(named, capability, driver), *_gpu(wanted, named, capability, machine or "x86_64")]
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -80,18 +101,13 @@ def _machine(wanted: Expectation, machine: str | None) -> Iterator[Finding]:
 
 
 def _driver(wanted: Expectation, driver: str | None) -> Iterator[Finding]:
-    cuda = wanted.versions.get("cuda")
-    if cuda is None:
-        yield Finding(Status.PASS, f"{wanted.variant} has no CUDA: it needs no driver and uses no GPU")
-        return
-    if driver is None:
-        return
-    if not parse(driver):
-        raise NoSuchVariant(f"{driver!r} is no driver version; `nvidia-smi` prints one like 580.95.05")
-    answer = driver_for_cuda(driver, cuda)
+    cuda = wanted.versions["cuda"]
+    answer = driver_for_cuda(driver or "", cuda)
     floor, complete = wanted.driver or answer.floor, wanted.driver_complete or answer.own
-    if answer.fit is DriverFit.UNKNOWN and not floor:
+    if not floor:
         yield Finding(Status.UNKNOWN, f"the tables have no row for CUDA {cuda}")
+    elif driver is None:
+        yield Finding(Status.UNKNOWN, f"no driver was told (--driver 580.95.05); CUDA {cuda} needs {floor} or later")
     elif not at_least(driver, floor):
         yield Finding(Status.FAIL, f"driver {driver} is older than {floor}, which CUDA {cuda} needs")
     elif not at_least(driver, complete):
@@ -102,20 +118,29 @@ def _driver(wanted: Expectation, driver: str | None) -> Iterator[Finding]:
         yield Finding(Status.PASS, f"driver {driver} has everything of CUDA {cuda} (from {complete} on)")
 
 
-def _gpu(wanted: Expectation, gpu: str | None, machine: str) -> Iterator[Finding]:
-    cuda = wanted.versions.get("cuda")
-    if cuda is None or gpu is None:
+def _gpu_driver(named: str, capability: str, driver: str | None) -> Iterator[Finding]:
+    """Whether the driver drives this GPU at all, whatever CUDA it serves."""
+    drivers = drivers_of(capability)
+    if drivers is None:
+        yield Finding(Status.UNKNOWN, f"the tables do not tell which drivers drive {named}")
+    elif driver is None:
         return
-    capability = gpu if parse(gpu)[1:] else (gpu_model(gpu) or ("",))[0]
-    if not capability:
-        yield Finding(Status.UNKNOWN, f"the tables do not know {gpu!r}; give its compute capability instead, as 12.0")
-        return
+    elif not at_least(driver, drivers.since):
+        yield Finding(Status.FAIL, f"driver {driver} does not drive {named}: {drivers.name} takes {drivers.since}")
+    elif drivers.last and parse(driver)[0] > parse(drivers.last)[0]:
+        saw = f"driver {driver} does not drive {named} any more: {drivers.last} is the last branch with {drivers.name}"
+        yield Finding(Status.FAIL, saw)
+    else:
+        yield Finding(Status.PASS, f"driver {driver} drives {named}")
+
+
+def _gpu(wanted: Expectation, named: str, capability: str, machine: str) -> Iterator[Finding]:
     archs = [f"sm_{one.replace('.', '')}" for one in wanted.architectures]
     archs += [f"compute_{wanted.ptx.replace('.', '')}"] if wanted.ptx else []
-    archs = archs or wheel_archs(wanted.versions.get("torch", ""), cuda, machine) or []
+    archs = archs or wheel_archs(wanted.versions.get("torch", ""), wanted.versions["cuda"], machine) or []
     if not archs:
         yield Finding(Status.UNKNOWN, f"neither {wanted.variant} nor the tables tell its GPU architectures")
     elif runs_on(archs, capability):
-        yield Finding(Status.PASS, f"{gpu} (sm_{capability.replace('.', '')}) is served by {' '.join(archs)}")
+        yield Finding(Status.PASS, f"{named} is served by {' '.join(archs)}")
     else:
-        yield Finding(Status.FAIL, f"{gpu} is sm_{capability.replace('.', '')}; {wanted.variant} has {' '.join(archs)}")
+        yield Finding(Status.FAIL, f"{named} is not served: {wanted.variant} has {' '.join(archs)}")

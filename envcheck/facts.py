@@ -128,8 +128,23 @@ def decode(kind: Any, value: Any, where: str) -> Any:
 
 
 def differences(left: Facts, right: Facts) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted place, left value, right value) for every fact the two do not share; volatile ones are left out."""
-    one, two = (dict(_flatten(as_json(facts)["sections"], "")) for facts in (left, right))
+    """Yield (dotted place, left value, right value) for every fact the two do not share; volatile ones are left out.
+
+    A section that only one of them has is one difference, with the reason why the other has none.
+    """
+    if left.tiers != right.tiers:
+        yield "tiers", ", ".join(left.tiers), ", ".join(right.tiers)
+    for name in sorted(SECTIONS.keys() - VOLATILE):
+        pair = [facts.get(name) for facts in (left, right)]
+        if None not in pair:
+            yield from _unlike(*(dict(_flatten(dataclasses.asdict(section), name)) for section in pair))
+            continue
+        told = [facts.why_absent(name) if facts.get(name) is None else "seen" for facts in (left, right)]
+        if told[0] != told[1]:
+            yield name, told[0], told[1]
+
+
+def _unlike(one: dict[str, Any], two: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for place in sorted(one.keys() | two.keys()):
         if place not in one or place not in two or one[place] != two[place]:
             yield place, one.get(place), two.get(place)
@@ -156,7 +171,7 @@ def _flatten(value: Any, where: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for name, item in value.items():
             if name not in VOLATILE:
-                yield from _flatten(item, f"{where}.{name}" if where else name)
+                yield from _flatten(item, f"{where}.{name}")
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from _flatten(item, f"{where}[{index}]")

@@ -6,17 +6,15 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from envcheck import cluster, facts, report
-from envcheck.check import judge
+from envcheck import checks, cluster, facts, report
 from envcheck.cluster import WrongHost
-from envcheck.preflight import applicable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envcheck.check import Check
-    from envcheck.facts import Facts
+    from envcheck.check import Check, Result
     from envcheck.report import Report
+    from envcheck.sections.libraries import Expectation
     from envcheck.sections.need import Need
 
 
@@ -31,8 +29,17 @@ class HostsReport:
     alone: dict[str, Report]
 
     @property
+    def reports(self) -> list[Report]:
+        """Every report, the one of all hosts together last."""
+        return [*self.alone.values(), self.together]
+
+    @property
+    def results(self) -> list[Result]:
+        return [result for one in self.reports for result in one.results]
+
+    @property
     def exit_code(self) -> int:
-        return max(one.exit_code for one in [self.together, *self.alone.values()])
+        return max(one.exit_code for one in self.reports)
 
     def as_json(self) -> dict[str, Any]:
         hosts = {host: report.as_json(one) for host, one in self.alone.items()}
@@ -44,21 +51,34 @@ class HostsReport:
         }
 
     def as_text(self, colour: bool, verbose: bool) -> str:
-        parts = [f"== {host}\n{report.as_text(one, colour, verbose)}\n" for host, one in self.alone.items()]
-        return "\n".join([*parts, f"== together\n{report.as_text(self.together, colour, verbose)}"])
+        parts = {**self.alone, "together": self.together}
+        return "\n\n".join(
+            f"== {name}\n{report.as_text(one, colour, verbose)}" for name, one in parts.items() if one.results
+        )
 
 
-def examine(hosts: Sequence[str], need: Need, chosen: Sequence[Check], strict: bool) -> HostsReport:
-    """Visit the hosts and judge them by the chosen checks. Raises cluster.WrongHost."""
+ANSWERING = ("CLU001",)
+"""Judged whatever was selected: a host that cannot be looked at must not look as if it had passed."""
+
+
+def examine(
+    hosts: Sequence[str], need: Need, chosen: Sequence[Check], strict: bool, expected: Expectation | None = None
+) -> HostsReport:
+    """Visit the hosts and judge them by the chosen checks, and by whether they answer. Raises WrongHost.
+
+    Where an image is `expected`, each host is held against it.
+    """
     found, alone = cluster.look(hosts, need)
     together = facts.Facts(
-        host=f"{len(found.nodes)} hosts",
+        host=f"{len(hosts)} host{'s' * (len(hosts) > 1)}",
         collected_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         tiers=("cluster",),
         sections={"need": need, "cluster": found},
     )
-
-    def judged(seen: Facts) -> Report:
-        return report.Report(seen, judge(seen, applicable(chosen, seen)), strict)
-
-    return HostsReport(judged(together), {host: judged(seen) for host, seen in alone.items()})
+    if expected:
+        alone = {host: facts.expecting(seen, expected) for host, seen in alone.items()}
+    answering = [one for one in checks.select(ANSWERING) if one not in chosen]
+    return HostsReport(
+        report.judged(together, [*answering, *chosen], strict),
+        {host: report.judged(seen, chosen, strict) for host, seen in alone.items()},
+    )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from envcheck import facts as facts_module
-from envcheck.check import Status
+from envcheck.check import Status, applicable, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from envcheck.check import Result
+    from envcheck.check import Check, Result
     from envcheck.facts import Facts
 
 FIT, UNFIT = 0, 3
@@ -20,6 +21,7 @@ MARKS = {Status.FAIL: "FAIL", Status.WARN: "WARN", Status.UNKNOWN: "????", Statu
 COLOURS = {Status.FAIL: "31", Status.WARN: "33", Status.UNKNOWN: "36", Status.PASS: "32"}
 WORST_FIRST = list(Status)
 NOTHING = "nothing to judge"
+NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Report:
         return sum(result.status is status for result in self.results)
 
 
+def judged(facts: Facts, chosen: Iterable[Check], strict: bool = False) -> Report:
+    """What those of the chosen checks say whose tier was collected."""
+    return Report(facts, judge(facts, applicable(chosen, facts)), strict)
+
+
 def as_json(report: Report, with_facts: bool = True) -> dict[str, Any]:
     """The report by the published schema (docs/envcheck.md)."""
     document: dict[str, Any] = {
@@ -66,9 +73,20 @@ def as_text(report: Report, colour: bool = False, verbose: bool = False) -> str:
     return "\n".join([*lines, _verdict(report, colour)])
 
 
-def as_junit(report: Report) -> str:
-    """One test case a check; FAIL is a failure, WARN too where the report is strict, UNKNOWN is skipped."""
-    suite = ElementTree.Element(
+def as_junit(reports: Iterable[Report]) -> str:
+    """A suite for each report, in it one test case a check.
+
+    FAIL is a failure, where the report is strict WARN and UNKNOWN too; otherwise UNKNOWN is skipped.
+    """
+    suites = ElementTree.Element("testsuites")
+    for report in reports:
+        _add_suite(suites, report)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+
+def _add_suite(suites: ElementTree.Element, report: Report) -> None:
+    suite = ElementTree.SubElement(
+        suites,
         "testsuite",
         name=f"envcheck {report.facts.host}",
         tests=str(len(report.results)),
@@ -79,8 +97,8 @@ def as_junit(report: Report) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname=f"envcheck.{result.family}", name=result.id)
         kind = _junit_kind(report, result)
         if kind:
-            ElementTree.SubElement(case, kind, message=result.saw).text = result.remedy or None
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+            saw = NOT_IN_XML.sub("?", result.saw)  # a command's own words may hold anything
+            ElementTree.SubElement(case, kind, message=saw).text = NOT_IN_XML.sub("?", result.remedy) or None
 
 
 def _junit_kind(report: Report, result: Result) -> str:

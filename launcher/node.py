@@ -76,6 +76,7 @@ class Node:
         self.shown_at = 0.0
         self.rendezvous: list[Any] | None = None
         self.fit: bool | None = None if self.preflight.wanted else True
+        self.probe: dict[str, Any] | None = None
         self.unfit: list[dict[str, str]] = []
         self.ready: set[int] = set()
         self.failures: list[dict[str, Any]] = []
@@ -126,6 +127,7 @@ class Node:
             while self.agent.process.poll() is None and self.ended_because is None:
                 for key, _ in selector.select(timeout=0.2):
                     key.data()
+                self._judge_when_seen()
                 self._begin_when_fit()
                 self._look_at_clock()
                 self._show_life()
@@ -145,13 +147,7 @@ class Node:
     def _hear_agent(self) -> None:
         for message in self.agent.words.read():
             self.failures += message.get("failures", [])
-            if "probe" in message:
-                results = self.preflight.judge(message["probe"])
-                self._hear_launcher()  # the look may have taken longer than a lease
-                self.unfit = [result.as_json() for result in results]
-                self.fit = not results
-                if results:
-                    self._end("the node is unfit for this job")
+            self.probe = message.get("probe", self.probe)
 
     def _hear_ranks(self) -> None:
         """Pass what they say up to the launcher, noting which of them are ready to be stopped gently."""
@@ -159,6 +155,16 @@ class Node:
             if event.get("event") == "ready":
                 self.ready.add(event["rank"])
             self.outbox.put(event)
+
+    def _judge_when_seen(self) -> None:
+        if self.fit is not None or self.probe is None or self.preflight.collecting:
+            return
+        refused, warnings = self.preflight.judge(self.probe)
+        self.fit, self.unfit = not refused, [result.as_json() for result in refused]
+        for text in warnings:
+            self.outbox.put({"event": "warning", "text": f"{socket.gethostname()}: {text}"})
+        if refused:
+            self._end("the node is unfit for this job")
 
     def _begin_when_fit(self) -> None:
         if self.fit and self.rendezvous is not None:

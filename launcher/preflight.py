@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from envcheck import checks
-from envcheck.check import Result, Status, judge
-from envcheck.collect import collect
+from envcheck.check import Result, Status, applicable, judge
+from envcheck.collect import SOURCES, collect
 from envcheck.facts import Facts, FactsError, as_json, decode, load
 from envcheck.machine import Machine
-from envcheck.preflight import applicable
 from envcheck.sections import SECTIONS
 from envcheck.sections.need import Need
 from launcher.plan import Plan
@@ -32,6 +32,18 @@ REFUSED = {
 """What each `preflight` setting does not start training with."""
 
 
+TOLD = {"warn": frozenset({Status.FAIL})}
+"""What a setting starts training with, but not without a word."""
+
+
+class Look(NamedTuple):
+    """What came of the look at a node."""
+
+    refused: list[Result]
+    """What the job does not start with."""
+    warnings: list[str]
+
+
 class Preflight:
     """Collects in a thread from the start; `judge`, called where it is `wanted`, adds what the agent saw of torch."""
 
@@ -40,6 +52,7 @@ class Preflight:
         self._path = folder.node_facts(node_rank)
         self._need = _need(plan, node_rank)
         self._environ = environ
+        self._failure: str | None = None
         self._facts: Facts | None = self._fresh_facts()
         self._thread = threading.Thread(target=self._collect, daemon=True)
         if self.wanted:
@@ -50,35 +63,63 @@ class Preflight:
         """Whether there is anything to look at: it is not switched off, and no attempt has looked a moment ago."""
         return self._mode != "off" and self._facts is None
 
-    def judge(self, torch: Mapping[str, Any] | None) -> list[Result]:
-        """Store the facts, with `torch` as the agent's probe saw it; return what the job does not start with."""
-        self._thread.join()
-        facts = self._facts
-        if facts is None:  # the collector itself failed; its traceback is in the node's log
-            return []
-        if torch is not None:
-            section = decode(SECTIONS["torch"], dict(torch), "torch")
-            facts = dataclasses.replace(facts, tiers=("static", "torch")).with_section("torch", section)
-        self._path.parent.mkdir(exist_ok=True, mode=0o700)
-        write_whole(self._path, json.dumps(as_json(facts), indent=1))
-        return self._refusals(facts)
+    @property
+    def collecting(self) -> bool:
+        return self._thread.is_alive()
 
-    def _refusals(self, facts: Facts) -> list[Result]:
-        results = judge(facts, applicable(checks.every_check(), facts))
-        return [result for result in results if result.status in REFUSED[self._mode]]
+    def judge(self, probe: Mapping[str, Any]) -> Look:
+        """Store the facts and judge them, once they are collected.
+
+        `probe` is what the agent says of torch: its `section`, or why that is `absent`.
+        """
+        assert self._facts is not None  # noqa: S101 - it is no longer collecting
+        facts = dataclasses.replace(_with_torch(self._facts, probe), tiers=("static", "torch"))
+        warnings = [self._failure] if self._failure else []
+        try:
+            self._path.parent.mkdir(exist_ok=True, mode=0o700)
+            write_whole(self._path, json.dumps(as_json(facts), indent=1))
+        except OSError as error:  # a full disk; whether that ends the job is for the checks to say
+            warnings.append(f"{self._path}: what was seen of this node could not be stored: {error.strerror}")
+        results = _results(facts)
+        told = [one for one in results if one.status in TOLD.get(self._mode, ())]
+        warnings += [f"{one.id} {one.title}: {one.saw}; {one.remedy}" for one in told]
+        return Look([one for one in results if one.status in REFUSED[self._mode]], warnings)
 
     def _collect(self) -> None:
-        self._facts = collect(Machine(self._need, environ=dict(self._environ)))
+        try:
+            self._facts = collect(Machine(self._need, environ=dict(self._environ)))
+        except Exception as error:  # it could not even start its threads, say: then nothing is known, and that is told
+            self._failure = f"this node could not be looked at: {type(error).__name__}: {error}"
+            absent = {name: self._failure for name, source in SOURCES.items() if source.tier == "static"}
+            self._facts = Facts(socket.gethostname(), "", sections={"need": self._need}, absent=absent)
 
     def _fresh_facts(self) -> Facts | None:
-        """What an earlier attempt saw a moment ago, unless it was refused for it: somebody may have mended that."""
+        """What an earlier attempt saw a moment ago, unless it was refused for it, which somebody may have mended, or
+        the job wants something else now."""
         try:
             if not self._path.is_file() or time.time() - self._path.stat().st_mtime > FRESH:
                 return None
             facts = load(self._path)
         except (OSError, FactsError):
             return None
-        return None if self._refusals(facts) else facts
+        if not facts.collected_at or facts.get("need") != self._need:
+            return None
+        if any(one.status in REFUSED[self._mode] for one in _results(facts)):
+            return None
+        return facts
+
+
+def _with_torch(facts: Facts, probe: Mapping[str, Any]) -> Facts:
+    if "absent" in probe:
+        return facts.without("torch", probe["absent"])
+    try:
+        return facts.with_section("torch", decode(SECTIONS["torch"], dict(probe["section"]), "torch"))
+    except FactsError as error:
+        return facts.without("torch", str(error))
+
+
+def _results(facts: Facts) -> list[Result]:
+    return judge(facts, applicable(checks.every_check(), facts))
 
 
 def _need(plan: Plan, node_rank: int) -> Need:
@@ -87,6 +128,7 @@ def _need(plan: Plan, node_rank: int) -> Need:
         nodes=plan.nodes,
         node_rank=node_rank,
         rendezvous_host="localhost" if plan.spec.backend == "local" else None,
+        interface_chosen=True,
         procs_per_node=plan.procs_per_node,
         device=plan.device,
         numerics=training.numerics,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SLOW_SECONDS = 1.0
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 ONE_MACHINE = "all processes are on one machine: nothing to judge"
+NOT_BY_NAME = "the launcher chooses address and interface, the name plays no part: nothing to judge"
 
 
 @check(
@@ -30,6 +31,8 @@ def own_name_is_not_loopback(names: Names, need: Need, environment: Environment)
     """
     if need.on_one_machine:
         return fine(ONE_MACHINE)
+    if need.interface_chosen:
+        return fine(NOT_BY_NAME)
     if not names.addresses or not all(_is_loopback(one) for one in names.addresses):
         return None
     saw = f"{names.hostname} is {', '.join(names.addresses)}"
@@ -47,7 +50,8 @@ def own_name_can_be_resolved(names: Names, need: Need) -> Outcome:
     saw = f"{names.hostname}: {names.failure}" if names.failure else names.fqdn_failure
     if saw is None:
         return None
-    verdict = fail if names.failure and not need.on_one_machine else warn  # `--local-addr` spares the full one
+    by_name = not need.on_one_machine and not need.interface_chosen
+    verdict = fail if names.failure and by_name else warn  # `--local-addr` spares the full one
     return verdict(saw, line=f"$(hostname -I | cut -d' ' -f1) {names.hostname}")
 
 

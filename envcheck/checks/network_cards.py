@@ -85,7 +85,7 @@ def bridges_and_tunnels_are_not_taken(environment: Environment, network: Network
         bad = [name for name in chosen if name.startswith(SOFTWARE_ONLY) and name in names]
         if bad:
             return warn(f"{variable}={value} takes {', '.join(bad)}", wanted=(wanted or ["eth0"])[0])
-    if environment.get("NCCL_SOCKET_IFNAME") or not wanted:
+    if environment.get("NCCL_SOCKET_IFNAME") or need.interface_chosen or not wanted:
         return None
     taken = [name for name in _as_nccl_picks(LEFT_OUT, names) if name.startswith(SOFTWARE_ONLY)]
     if taken:
@@ -106,6 +106,8 @@ def cards_have_networks_of_their_own(environment: Environment, network: Network,
     """
     if need.on_one_machine:
         return fine(ONE_MACHINE)
+    if need.interface_chosen and not environment.get("NCCL_SOCKET_IFNAME"):
+        return fine("the launcher chooses one interface: nothing to judge")
     able = [one for one in network.interfaces if one.up and one.address and not one.loopback]
     names = [one.name for one in able]
     chosen = _as_nccl_picks(environment.get("NCCL_SOCKET_IFNAME") or LEFT_OUT, names)

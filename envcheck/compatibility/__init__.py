@@ -70,6 +70,23 @@ def gpu_model(product: str) -> GpuModel | None:
     return None
 
 
+class GpuDrivers(NamedTuple):
+    """The drivers that drive one generation of GPUs."""
+
+    name: str
+    """`Hopper`."""
+    since: str
+    """The first driver that drives any GPU of the generation."""
+    last: str | None
+    """The last branch that does, where NVIDIA has ended it: `580`."""
+
+
+def drivers_of(capability: str) -> GpuDrivers | None:
+    """The drivers of the GPUs of this capability (`9.0`); None where the table has no row."""
+    row = table("gpu_drivers")["capabilities"].get(capability)
+    return GpuDrivers(row["name"], row["since"], row.get("last")) if row else None
+
+
 def wheel_archs(torch: str, cuda: str, architecture: str = "x86_64") -> list[str] | None:
     """The arch list of an official wheel, as torch spells it (`sm_90`, `compute_120`); None where no row fits."""
     for row in table("wheel_archs")["archs"].get(architecture, ()):

@@ -24,6 +24,8 @@ class Need:
     """Which of the job's nodes this machine is; None where that is not known yet."""
     rendezvous_host: Optional[str] = None
     rendezvous_port: Optional[int] = None
+    interface_chosen: bool = False
+    """Who starts the job tells gloo and NCCL the address and the interface: they do not go by this machine's name."""
     loader_workers: int = 0
     """Loader processes of each rank."""
     batch_size: Optional[int] = None

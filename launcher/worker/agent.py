@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,18 +78,27 @@ def _start_probe() -> tuple[int, int]:
     return child, answer
 
 
-def _answer(child: int, answer: int) -> Any:
-    """What the probe found, as the `torch` section of the facts; a failure of its own becomes one of torch's."""
-    text = b""
-    while select.select([answer], [], [], PROBE_TIMEOUT)[0] and (part := os.read(answer, 1 << 16)):
+def _answer(child: int, answer: int) -> Mapping[str, Any]:
+    """The `section` of the facts on torch, or why it is `absent`. A probe that died of torch is a failure of torch."""
+    text, deadline = b"", time.monotonic() + PROBE_TIMEOUT
+    while select.select([answer], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        part = os.read(answer, 1 << 16)
         text += part
+        if not part:
+            break
+    else:
+        text = b""
     os.close(answer)
+    hung = time.monotonic() >= deadline
     os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    exit_code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if hung:
+        return {"absent": f"the look at torch and the GPUs gave no answer within {PROBE_TIMEOUT} s and was ended"}
     try:
-        return json.loads(text)
+        return {"section": json.loads(text)}
     except ValueError:
-        return {"failure": f"the probe gave no answer (status {status})"}
+        how = f"was ended by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"ended with {exit_code}"
+        return {"section": {"failure": f"the process that looks at torch and the GPUs {how}"}}
 
 
 def _say(message: Mapping[str, Any]) -> None:

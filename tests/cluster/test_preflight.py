@@ -1,5 +1,6 @@
 """Before the rendezvous: faults planted on a real node are found on it, named, and nothing is started."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,3 +64,20 @@ def test_nodes_that_cannot_reach_each_other_are_named_with_the_port(start: Start
 def test_a_run_folder_that_is_not_shared_is_named_with_the_other_way(start: Start, lab: Lab) -> None:
     run = start("ssh.sync=shared", runs=lab.local / "runs")
     assert f"node-a does not share {lab.local}" in (err := refusal(run, lab)) and "ssh.sync=rsync" in err
+
+
+def test_a_node_whose_own_name_is_loopback_is_fit_since_the_launcher_chooses_the_interface(
+    start: Start, lab: Lab
+) -> None:
+    """With envcheck's own look, which is off in the other tests. Debian gives each machine's name to 127.0.1.1."""
+    hosts = lab.path / "node-a" / "hosts"
+    before = hosts.read_text()
+    hosts.write_text(before.replace(f"{lab.address('node-a')} node-a", "127.0.1.1 node-a"))
+    try:
+        run = start("preflight=fail")
+        code, _, err = run.wait()
+    finally:
+        hosts.write_text(before)
+    assert code == 0, err
+    facts = [json.loads((Path(run.record.run_dir) / "nodes" / f"{node}.json").read_text()) for node in (0, 1)]
+    assert [one["sections"]["names"]["addresses"] for one in facts] == [["127.0.1.1"], [lab.address("node-b")]]

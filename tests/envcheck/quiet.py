@@ -9,6 +9,7 @@ from envcheck.check import REGISTRY, Status
 from envcheck.facts import Facts
 from envcheck.sections.gpus import PciGpu
 from envcheck.sections.libraries import Expectation
+from envcheck.sections.network import Interface
 from envcheck.sections.torch import TorchDevice
 from tests.envcheck.bench import Bench
 from tests.envcheck.paper import (
@@ -71,6 +72,17 @@ def change(section: str, **fields: object) -> Step:
 
 def models(*names: str, **parts: str) -> Step:
     return lambda bench: gpus(bench, *names, **parts)
+
+
+LOOPBACK_NAME = change("names", addresses=("127.0.1.1",))
+BRIDGE_AND_CARDS = change(
+    "network",
+    interfaces=(
+        Interface("virbr0", up=True, mtu=1500, address="192.168.122.1/24"),
+        Interface("eth0", up=True, mtu=1500, address="10.9.0.1/24"),
+        Interface("eth1", up=True, mtu=1500, address="10.9.0.7/24"),
+    ),
+)
 
 
 def installed(name: str, version: str) -> Step:
@@ -199,6 +211,9 @@ QUIET = [
     quiet("GPU015", "peer-to-peer switched off", models(RTX, RTX, driver="535.104.05"), variable(NCCL_P2P_DISABLE="1")),
     quiet("GPU016", "no InfiniBand", h100_node),
     quiet("GPU016", "DMA-BUF of the open driver", infiniband, module("580.95.05")),
+    quiet("NET001", "a launcher that chooses the interface", wants(nodes=2, interface_chosen=True), LOOPBACK_NAME),
+    quiet("NET008", "a bridge the launcher passes over", wants(nodes=2, interface_chosen=True), BRIDGE_AND_CARDS),
+    quiet("NET009", "cards of which the launcher chooses one", wants(nodes=2, interface_chosen=True), BRIDGE_AND_CARDS),
     quiet("JOB002", "no batch size told", wants(procs_per_node=3)),
     quiet("JOB003", "a new run", h100_node_with_torch, wants(numerics="exact")),
     blind(

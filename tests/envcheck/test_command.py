@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import jsonschema
 import pytest
 
 from envcheck.__main__ import main
+from envcheck.check import Result, Status
 from envcheck.checks import every_check
-from envcheck.facts import as_json
+from envcheck.facts import Facts, as_json
+from envcheck.report import Report, as_junit
 from tests.envcheck.bench import REPOSITORY, Bench
 from tests.envcheck.paper import driver_version, h100_node
 
@@ -68,9 +71,30 @@ def test_json_carries_results_and_facts(faulty: Path, capsys: pytest.CaptureFixt
 
 def test_junit_has_one_failure_for_the_fault(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--facts", str(faulty), "--select", "DRV004", "--junit"])
-    suite = ElementTree.fromstring(capsys.readouterr().out)  # noqa: S314 - our own output
+    suite = ElementTree.fromstring(capsys.readouterr().out).find("testsuite")  # noqa: S314 - our own output
+    assert suite is not None
     assert suite.get("failures") == "1"
     assert suite.find("testcase/failure") is not None
+
+
+@pytest.mark.parametrize("strict", [(), ("--strict",)])
+def test_junit_counts_what_it_holds_and_names_every_case(
+    faulty: Path, strict: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--facts", str(faulty), "--junit", *strict])
+    suites = ElementTree.fromstring(capsys.readouterr().out)  # noqa: S314 - our own output
+    (suite,) = suites
+    assert (suites.tag, suite.tag, {case.tag for case in suite}) == ("testsuites", "testsuite", {"testcase"})
+    assert all(case.get("name") and case.get("classname") for case in suite)
+    found = Counter(child.tag for case in suite for child in case)
+    assert {"tests": str(len(suite)), "failures": str(found["failure"]), "skipped": str(found["skipped"])}.items() <= (
+        suite.attrib.items()
+    )
+
+
+def test_junit_holds_no_character_that_xml_forbids(tmp_path: Path) -> None:
+    said = Result("DRV007", "driver", "It answers", Status.FAIL, "nvidia-smi says: \x1b[31mlost\x00", "reboot\x07")
+    ElementTree.fromstring(as_junit([Report(Facts("h", ""), [said])]))  # noqa: S314 - our own output
 
 
 def test_a_torn_facts_file_is_exit_2_with_its_position(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,9 +150,33 @@ def test_the_list_names_every_check_once(capsys: pytest.CaptureFixture[str]) -> 
     assert listed == [one.id for one in every_check()]
 
 
-@pytest.mark.parametrize("words", [["--rendezvous", "head"], ["--nodes", "two"], ["--json", "--junit"], ["--what"]])
-def test_a_wrong_option_is_exit_2(words: list[str]) -> None:
-    assert main(words) == 2
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--rendezvous head", "'head' is not HOST:PORT"),
+        ("--rendezvous head:0", "'head:0' is not HOST:PORT"),
+        ("--nodes two", "'two' is not a whole number from 1 on"),
+        ("--nodes -3", "'-3' is not a whole number from 1 on"),
+        ("--procs-per-node 0", "'0' is not a whole number from 1 on"),
+        ("--nodes 2 --node-rank 2", "--node-rank 2 is not one of --nodes 2"),
+        ("--json --junit", "not allowed with argument --json"),
+        ("--select ,", "names no family and no check"),
+        ("--host a --facts b", "--facts does not go with --host"),
+        ("--host a --collective", "--collective does not go with --host"),
+        ("--facts a --static", "--static does not go with --facts"),
+        ("--static --select LIB020", "nothing was checked: LIB020 (tier torch)"),
+        ("--what", "unrecognized arguments: --what"),
+    ],
+)
+def test_a_wrong_request_is_exit_2_and_a_sentence(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split(" ")) == 2
+    told = capsys.readouterr()
+    assert (told.out, said in told.err) == ("", True), told
+
+
+def test_recorded_facts_are_judged_for_the_job_that_is_told(healthy: Path) -> None:
+    assert main(["--facts", str(healthy), "--select", "DRV011", "--device", "cuda"]) == 0
+    assert main(["--facts", str(healthy), "--select", "DRV011", "--device", "cuda", "--procs-per-node", "9"]) == 3
 
 
 def test_facts_that_cannot_be_written_are_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

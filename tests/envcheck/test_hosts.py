@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,20 @@ def test_hosts_that_cannot_be_reached_are_a_fault_of_theirs(ssh: Path, capsys: p
     told = {one["id"]: one for one in results}
     assert told["CLU001"]["saw"] == "a: connect to host: No route to host; b: connect to host: No route to host"
     assert told["CLU002"]["status"] == "unknown"
+
+
+def test_a_silent_host_is_a_fault_whatever_was_selected(ssh: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--host", "a", "--select", "driver"]) == 3
+    shown = capsys.readouterr()
+    assert "FAIL  CLU001" in shown.out
+    assert "1 host\n" in shown.out
+    assert "not judged: DRV001" in shown.err
+
+
+def test_hosts_are_told_as_junit(ssh: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--host", "a", "--host", "b", "--junit"]) == 3
+    (suite,) = ElementTree.fromstring(capsys.readouterr().out)  # noqa: S314 - our own output
+    assert (suite.get("name"), suite.find("testcase[@name='CLU001']/failure") is not None) == ("envcheck 2 hosts", True)
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "envcheck").rglob("*.py")), ids=lambda path: path.name)

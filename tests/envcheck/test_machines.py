@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from envcheck.check import Result, Status, judge
+from envcheck.check import Result, Status, applicable, judge
 from envcheck.checks import every_check
 from envcheck.facts import Facts, as_json, load
-from envcheck.preflight import applicable
 from tests.envcheck.bench import REPOSITORY, Bench
 from tests.envcheck.machines import MACHINES
 

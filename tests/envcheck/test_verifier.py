@@ -1,4 +1,4 @@
-"""The verifier as a function, as the launcher calls it before a job."""
+"""The verifier as a library: look at this machine for a job, judge, report; and as one file on a bare node."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ import shutil
 import subprocess
 import sys
 import zipapp
+from collections.abc import Mapping
 from pathlib import Path
 
 from envcheck import report
 from envcheck.check import Status
+from envcheck.checks import every_check
+from envcheck.collect import collect
 from envcheck.facts import from_json
-from envcheck.preflight import preflight
+from envcheck.machine import Machine
+from envcheck.report import Report, judged
 from envcheck.sections.need import Need
 from tests.envcheck.bench import REPOSITORY
 
 
+def verified(need: Need, environ: Mapping[str, str]) -> Report:
+    return judged(collect(Machine(need, environ=environ)), every_check())
+
+
 def test_a_fit_node_is_told_with_its_facts() -> None:
-    found = preflight(Need(device="cpu"), environ={"PATH": "/usr/bin:/bin"})
+    found = verified(Need(device="cpu"), {"PATH": "/usr/bin:/bin"})
     document = json.loads(json.dumps(report.as_json(found)))
     assert document["fit"] is found.fit
     assert from_json(document["facts"]) == found.facts
@@ -26,19 +34,19 @@ def test_a_fit_node_is_told_with_its_facts() -> None:
 
 def test_what_the_job_needs_is_judged(tmp_path: Path) -> None:
     need = Need(device="cpu", workdir=str(tmp_path), script="train.py", batch_size=10, procs_per_node=4)
-    found = {result.id: result for result in preflight(need, environ={}).results}
+    found = {result.id: result for result in verified(need, {}).results}
     assert found["JOB001"].status is Status.FAIL
     assert found["JOB002"].remedy == "use a batch size of 8"
 
 
 def test_the_environment_of_the_workers_is_judged_and_not_ours() -> None:
-    found = preflight(Need(numerics="exact"), environ={"CUBLAS_WORKSPACE_CONFIG": ":1:1"})
+    found = verified(Need(numerics="exact"), {"CUBLAS_WORKSPACE_CONFIG": ":1:1"})
     result = next(one for one in found.results if one.id == "DET001")
     assert (found.exit_code, result.status) == (3, Status.FAIL)
 
 
 def test_only_the_static_tier_is_judged_unless_more_is_asked_for() -> None:
-    assert "LIB020" not in {result.id for result in preflight(environ={}).results}
+    assert "LIB020" not in {result.id for result in verified(Need(), {}).results}
 
 
 def test_envcheck_runs_from_one_file_on_a_bare_python(tmp_path: Path) -> None:
@@ -47,11 +55,12 @@ def test_envcheck_runs_from_one_file_on_a_bare_python(tmp_path: Path) -> None:
     archive = tmp_path / "envcheck.pyz"
     zipapp.create_archive(tmp_path / "source", archive, main="envcheck.__main__:main")
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(archive), "can-run", str(REPOSITORY / "images" / "cu130"), "--gpu", "H100"],
+        [sys.executable, "-I", "-S", archive, "can-run", REPOSITORY / "images" / "cu130", "--gpu", "H100",
+         "--driver", "580.95.05"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-    )
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "H100 (sm_90)" in done.stdout

@@ -1,0 +1,37 @@
+"""What the agent says of its probe: an answer, a silence that ends, or how it died."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from launcher.worker import agent
+
+
+def answer_of(program: str) -> object:
+    """What is made of a probe that is this shell program."""
+    answer, answer_end = os.pipe()
+    process = subprocess.Popen(["sh", "-c", program], stdout=answer_end)
+    os.close(answer_end)
+    found = agent._answer(process.pid, answer)
+    process.returncode = 0  # it was waited for
+    return found
+
+
+def test_the_answer_is_the_section_of_the_facts() -> None:
+    assert answer_of("""echo '{"version": "2.13.0"}'""") == {"section": {"version": "2.13.0"}}
+
+
+def test_a_probe_that_hangs_is_ended_and_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "PROBE_TIMEOUT", 0.2)
+    assert answer_of("sleep 600") == {
+        "absent": "the look at torch and the GPUs gave no answer within 0.2 s and was ended"
+    }
+
+
+def test_a_probe_that_dies_tells_its_signal() -> None:
+    assert answer_of("kill -SEGV $$") == {
+        "section": {"failure": "the process that looks at torch and the GPUs was ended by SIGSEGV"}
+    }
