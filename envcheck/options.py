@@ -47,7 +47,8 @@ def _parser(commands: Iterable[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="envcheck",
         description="Say what is wrong with this machine, why it matters and what to type.",
-        epilog="Further commands: " + ", ".join(f"envcheck {name}" for name in commands),
+        epilog="Example: envcheck --explain GPU001 · further commands: "
+        + ", ".join(f"envcheck {name}" for name in commands),
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the report as JSON")

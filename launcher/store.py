@@ -215,6 +215,11 @@ def find(runs_dir: Path, name: str) -> Path:
     )
 
 
+def ids(runs_dir: Path) -> list[str]:
+    """The ids of all runs under a folder, oldest first."""
+    return [folder.name for folder in sorted(_folders(runs_dir), key=_age)]
+
+
 def list_runs(runs_dir: Path) -> list[RunRecord]:
     """All runs under a folder, oldest first."""
     return [record(folder) for folder in sorted(_folders(runs_dir), key=_age)]

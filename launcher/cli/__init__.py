@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from launcher.cli import boundary
 from launcher.errors import nearest
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "run": "Start a job and watch it to its end.",
@@ -27,6 +31,8 @@ COMMANDS = {
     "verify-resume": "Kill and resume a job, and compare its bits with those of an undisturbed run.",
     "reproduce": "Run a recorded run again and say whether the same came of it.",
     "envcheck": "Check that this machine can train.",
+    "init": "Make a small project that runs.",
+    "completion": "Print what a shell needs to complete commands and run ids.",
     "images": "List, lock, build, test and compare the images that jobs run in.",
 }
 """Name and summary; `launcher.cli.<name>`, with `_` for `-`, holds the command. The summaries stand here so that
@@ -35,6 +41,10 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    if instruction := os.environ.get("_LAUNCHER_COMPLETE"):  # a shell asks what may stand where the cursor is
+        from launcher.cli import completion
+
+        sys.exit(completion.answer(_launcher, instruction))
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     sys.exit(boundary.guarded(lambda: _called(words)))
 
@@ -63,6 +73,13 @@ class _Commands(click.Group):
         if args[0] not in COMMANDS:
             raise click.UsageError(f"there is no command '{args[0]}'{nearest(args[0], COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

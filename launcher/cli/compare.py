@@ -20,7 +20,7 @@ LONGEST = 44
 
 
 @click.command(epilog="Example: launcher compare latest mlp-20261122T0219 --curve validation/accuracy")
-@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True)
+@options.run_names
 @click.option("--all", "everything", is_flag=True, help="Also what is the same.")
 @click.option("--curve", metavar="NAME", default="loss", show_default=True, help="Which values to draw.")
 @options.as_json("Print everything as one JSON object.")

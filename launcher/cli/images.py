@@ -17,12 +17,12 @@ _archive = click.option(
 )
 
 
-@click.group()
+@click.group(epilog="Example: launcher images build cpu")
 def command() -> None:
     """List, lock, build, test and compare the images that jobs run in."""
 
 
-@command.command("list")
+@command.command("list", epilog="Example: launcher images list")
 def list_() -> None:
     """Show each variant: what it holds, and what it needs of the host and its GPUs."""
     from launcher.images import build, locks
@@ -38,7 +38,7 @@ def list_() -> None:
         click.echo(f"  {'image':<9} {built.digest if built else 'not built here'}")
 
 
-@command.command()
+@command.command(epilog="Example: launcher images lock --check")
 @click.option("--upgrade", is_flag=True, help="Take releases up to two weeks ago instead of the recorded date.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a lock is not what the pins give.")
 @click.option("--base", is_flag=True, help="Record Debian's packages as they are today, too.")
@@ -64,7 +64,7 @@ def lock(upgrade: bool, check: bool, base: bool, archive: str | None) -> int:
     return 1 if check and changed else 0
 
 
-@command.command()
+@command.command(epilog="Example: launcher images build cpu --target devel")
 @click.argument("variant")
 @click.option("--target", type=click.Choice(["runtime", "devel"]), default="runtime", show_default=True)
 @click.option("--from-scratch", is_flag=True, help="Bootstrap the base again and reuse no layer.")
@@ -91,7 +91,7 @@ def build(variant: str, target: str, from_scratch: bool, newest_base: bool, arch
     click.echo(f"configuration {built.config_digest}, {built.size / 1e9:.2f} GB, archive {built.archive}")
 
 
-@command.command("test")
+@command.command("test", epilog="Example: launcher images test cpu")
 @click.argument("variant")
 @click.option("--report", type=click.Path(path_type=Path), help="Where the bill of materials goes (CycloneDX).")
 def test(variant: str, report: Path | None) -> int:
@@ -107,7 +107,7 @@ def test(variant: str, report: Path | None) -> int:
     return int(failed)
 
 
-@command.command()
+@command.command(epilog="Example: launcher images diff one.tar two.tar")
 @click.argument("first", type=click.Path(exists=True, path_type=Path))
 @click.argument("second", type=click.Path(exists=True, path_type=Path))
 def diff(first: Path, second: Path) -> int:

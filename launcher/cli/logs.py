@@ -18,7 +18,7 @@ UNFINISHED = ("QUEUED", "RUNNING")
 TICK = 0.5
 
 
-@click.command()
+@click.command(epilog="Example: launcher logs latest --rank 1 --follow")
 @options.run_name
 @click.option("--rank", type=click.IntRange(min=0), default=0, show_default=True, help="Whose log.")
 @click.option("--follow", is_flag=True, help="Go on printing until the run ends.")

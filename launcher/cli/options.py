@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,7 +29,12 @@ def runs_dir(command: Command) -> Command:
 
 def run_name(command: Command) -> Command:
     """The argument RUN: an id, the beginning of one, or `latest`."""
-    return click.argument("run", metavar="RUN")(command)
+    return click.argument("run", metavar="RUN", shell_complete=_run_ids)(command)
+
+
+def run_names(command: Command) -> Command:
+    """The argument RUN RUN..., two or more."""
+    return click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=_run_ids)(command)
 
 
 def as_json(help_text: str) -> Callable[[Command], Command]:
@@ -38,3 +46,9 @@ def watching(command: Command) -> Command:
     detach = click.option("--detach", is_flag=True, help="Let it run in the background and return at once.")
     events = as_json("Print events as JSON lines, and the run's record as the last one.")
     return detach(events(runs_dir(command)))
+
+
+def _run_ids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from launcher.cli.completion import run_ids  # only a shell that completes needs it
+
+    return run_ids(ctx, parameter, incomplete)

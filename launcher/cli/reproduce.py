@@ -19,7 +19,7 @@ MOST_SHOWN = 60
 """Characters of a differing value."""
 
 
-@click.command()
+@click.command(epilog="Example: launcher reproduce mlp-20261122T0219")
 @options.run_name
 @options.as_json("Print events as JSON lines, and the verdict as the last one.")
 @options.runs_dir

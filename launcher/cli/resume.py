@@ -10,7 +10,7 @@ from launcher import launch, store
 from launcher.cli import ending, options, progress
 
 
-@click.command()
+@click.command(epilog="Example: launcher resume latest --detach")
 @options.run_name
 @options.watching
 def command(run: str, detach: bool, as_json: bool, runs_dir: Path) -> int:

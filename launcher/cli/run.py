@@ -12,7 +12,7 @@ from launcher import launch
 from launcher.cli import ending, options, progress
 
 
-@click.command()
+@click.command(epilog="Example: launcher run jobs/mlp.yaml --nodes 2 --set training.seed=2")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--nodes", type=int, metavar="N", help="How many nodes; short for --set resources.nodes=N.")
 @click.option("--procs-per-node", metavar="N", help="Processes on each; short for --set resources.procs_per_node=N.")

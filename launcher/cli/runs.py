@@ -19,7 +19,7 @@ COLUMNS = ("RUN", "STATE", "STEP", "ATTEMPTS", "METRICS")
 COLOURS = {"SUCCEEDED": "green", "FAILED": "red", "RUNNING": "cyan", "STOPPED": "yellow"}
 
 
-@click.command()
+@click.command(epilog="Example: launcher runs --json")
 @options.as_json("Print the records as one JSON array.")
 @options.runs_dir
 def command(as_json: bool, runs_dir: Path) -> None:

@@ -11,7 +11,7 @@ from launcher import store
 from launcher.cli import ending, options
 
 
-@click.command()
+@click.command(epilog="Example: launcher show latest")
 @options.run_name
 @options.as_json("Print the record as JSON.")
 @options.runs_dir

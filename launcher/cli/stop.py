@@ -13,7 +13,7 @@ PATIENCE = 60.0
 """Seconds a run gets to reach the next step boundary, save and end before it is killed."""
 
 
-@click.command()
+@click.command(epilog="Example: launcher stop latest")
 @options.run_name
 @options.runs_dir
 def command(run: str, runs_dir: Path) -> None:

@@ -9,7 +9,7 @@ import click
 from launcher import jobfile, target
 
 
-@click.command()
+@click.command(epilog="Example: launcher validate jobs/mlp.yaml")
 @click.argument("spec", type=click.Path(path_type=Path))
 def command(spec: Path) -> None:
     """Check the job file SPEC and the target it names; all faults are listed, each with its line."""

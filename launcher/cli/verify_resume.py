@@ -13,7 +13,7 @@ from launcher.cli import options, progress
 from launcher.cli.findings import lines
 
 
-@click.command()
+@click.command(epilog="Example: launcher verify-resume jobs/mlp.yaml --kills 3")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--kills", type=click.IntRange(1, 100), default=2, show_default=True, help="How often to kill it.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the moments and victims.")

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_nothing_typed_prints_the_help(launcher: Cli) -> None:
 def test_every_row_of_the_table_is_a_command(name: str, launcher: Cli) -> None:
     said = launcher(name, "--help")
     assert said.code == 0 and "usage: " in said.out.lower()
+    assert re.search(r"^ *Example: ", said.out, re.MULTILINE)
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest(launcher: Cli) -> None:

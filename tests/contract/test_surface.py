@@ -30,6 +30,8 @@ COMMAND_LINE = {
     "verify-resume": "SPEC --kills --seed --set --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "reproduce": "RUN --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "envcheck": "ARGUMENTS",
+    "init": "DIR --kind",
+    "completion": "SHELL",
     "images": "list lock build test diff",
 }
 
