@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -47,7 +48,8 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     if origin in (dict, collections.abc.Mapping) and isinstance(value, dict):
         return {key: decode(arguments[1], item, _inside(where, key)) for key, item in value.items()}
     if kind is float and type(value) is int:
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     if type(value) is not (types.NoneType if kind is None else kind):
         raise Misfit(f"{where or 'the document'}: {str(value)[:60]!r} is not {_name(kind)}")
     return value

@@ -1,15 +1,18 @@
 import json
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from launcher import jobfile
+from launcher import jobfile, typed
 from launcher.errors import RequestError
+from launcher.jobfile import validator
 from launcher.jobfile.source import MAX_BYTES
+from launcher.jobfile.wording import keys, section_of
 from launcher.spec import JobSpec
 
 JOB = """\
@@ -389,6 +392,52 @@ def test_the_schema_and_the_reader_agree(change: dict[str, object], valid: bool)
 
 WORDS = re.findall(r"\S+", "name training task env epochs - { } [ ] &a *a !!x ' | > 1e-3 010 null # << --- ... é")
 pieces = st.sampled_from([*WORDS, '"', ": ", ":\n  ", "\n", ", ", " ", "\t", "%YAML 9", "\x85", "\u2028", "\ufeff"])
+
+
+VALUES = (
+    None,
+    True,
+    0,
+    1,
+    -1,
+    1.5,
+    2**70,
+    "",
+    "auto",
+    "epoch",
+    "cuda",
+    "x" * 65,
+    [],
+    ["a"],
+    [1],
+    {},
+    {"a": 1},
+    {"a": "b"},
+)
+
+
+def test_a_job_is_read_without_the_validator_as_with_it() -> None:
+    """The quick reader takes what the validator takes, and makes the same of it."""
+    whole = {"name": "n", "task": {"target": "a.py:f"}, "training": {}}
+    for path in every_key(JobSpec):
+        for value in VALUES:
+            job = json.loads(json.dumps(whole))
+            section = job
+            for key in path[:-1]:
+                section = section.setdefault(key, {"metric": "m"} if key in ("best", "early_stop") else {})
+            section[path[-1]] = value
+            try:
+                quick: JobSpec | None = typed.read(JobSpec, job)
+            except typed.Misfit:
+                quick = None
+            assert quick == validator.read(job)[0], (path, value)
+
+
+def every_key(section: type, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, annotation in keys(section).items():
+        yield (*above, key)
+        if inner := section_of(annotation):
+            yield from every_key(inner, (*above, key))
 
 
 @settings(max_examples=300, deadline=None)

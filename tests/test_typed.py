@@ -40,6 +40,7 @@ def test_a_record_comes_back_with_all_within_it() -> None:
         ({"name": "n", "count": 0}, "count: '0' is out of bounds"),
         ({"name": "n", "inner": {"sizes": [1, "x"]}}, r"inner.sizes\[1\]: 'x' is not int"),
         ({"name": "n", "inner": {"rate": "x"}}, "inner.rate: 'x' is not"),
+        ({"name": "n", "inner": {"rate": 10**400}}, "inner.rate: '1000.*' is not"),
         ({"name": "n", "other": 1}, "other: there is no such field"),
     ],
 )

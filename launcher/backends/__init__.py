@@ -1,45 +1,27 @@
-"""Backends: how node programs reach their nodes. One module a backend, one row in the table."""
+"""Backends: how node programs reach their nodes. One row a backend: the module that ends with its `BACKEND`."""
 
 from __future__ import annotations
 
-from launcher import machine
-from launcher.backends import docker, local, slurm, slurm_queue, ssh
+import importlib
+
 from launcher.backends.base import Backend, Command, Queue, Submission
 from launcher.errors import RequestError
 
 __all__ = ["Backend", "Command", "Queue", "Submission", "named"]
 
-BACKENDS: dict[str, Backend] = {
-    "docker": Backend(
-        render=docker.render,
-        machine=lambda spec: machine.inspect(),
-        settle=docker.settle,
-        prepare=docker.prepare,
-        collect=docker.collect,
-    ),
-    "local": Backend(render=local.render, machine=lambda spec: machine.inspect()),
-    "slurm": Backend(
-        render=slurm.render,
-        machine=slurm.machine,
-        settle=slurm.settle,
-        prepare=slurm.prepare,
-        collect=slurm.collect,
-        queue=Queue(
-            submit=slurm_queue.submit,
-            state=slurm_queue.state,
-            cancel=slurm_queue.cancel,
-            last_word=slurm_queue.last_word,
-        ),
-    ),
-    "ssh": Backend(render=ssh.render, machine=ssh.machine, settle=ssh.settle, prepare=ssh.prepare, collect=ssh.collect),
+BACKENDS = {
+    "docker": "launcher.backends.docker",
+    "local": "launcher.backends.local",
+    "slurm": "launcher.backends.slurm_queue",
+    "ssh": "launcher.backends.ssh",
 }
 
 
 def named(name: str) -> Backend:
-    """The backend. Raises RequestError for one this version does not have."""
-    try:
-        return BACKENDS[name]
-    except KeyError:
+    """The backend, imported when it is asked for. Raises RequestError for one this version does not have."""
+    if name not in BACKENDS:
         raise RequestError(
             f"backend: {name} is not available in this version", hint=f"choose one of {', '.join(BACKENDS)}"
-        ) from None
+        )
+    backend: Backend = importlib.import_module(BACKENDS[name]).BACKEND
+    return backend

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.backends.base import Command, Submission, Tell, request
+from launcher import machine
+from launcher.backends.base import Backend, Command, Submission, Tell, request
 from launcher.errors import EnvironmentUnfit
 from launcher.images import build, engine, versions
 from launcher.images.versions import Variant
@@ -151,3 +152,8 @@ def _remove_containers(run_id: str, tell: Tell) -> None:
         except NotFound:
             continue  # the engine was quicker
         tell({"event": "warning", "text": f"container {container.name} was still there; it was removed"})
+
+
+BACKEND = Backend(
+    render=render, machine=lambda spec: machine.inspect(), settle=settle, prepare=prepare, collect=collect
+)

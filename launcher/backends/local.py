@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from launcher.backends.base import Command, Submission, request
+from launcher import machine
+from launcher.backends.base import Backend, Command, Submission, request
 from launcher.plan import Plan
 
 ON_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
@@ -28,3 +29,6 @@ def _env(plan: Plan, node_rank: int) -> dict[str, str]:
         **ON_LOOPBACK,
         "CUDA_VISIBLE_DEVICES": ",".join(str(gpu) for gpu in range(first, first + plan.procs_per_node)),
     }
+
+
+BACKEND = Backend(render=render, machine=lambda spec: machine.inspect())

@@ -8,6 +8,8 @@ import re
 from typing import Literal
 
 from launcher import shell
+from launcher.backends import slurm
+from launcher.backends.base import Backend, Queue
 from launcher.backends.slurm import SCRIPT
 from launcher.errors import EnvironmentUnfit
 from launcher.plan import Plan
@@ -89,3 +91,13 @@ def own_job() -> str:
 def _about(job: str) -> dict[str, str]:
     said = shell.read(["scontrol", "show", "--oneliner", "job", job]) or ""
     return dict(re.findall(r"(\w+)=(\S*)", said))
+
+
+BACKEND = Backend(
+    render=slurm.render,
+    machine=slurm.machine,
+    settle=slurm.settle,
+    prepare=slurm.prepare,
+    collect=slurm.collect,
+    queue=Queue(submit=submit, state=state, cancel=cancel, last_word=last_word),
+)

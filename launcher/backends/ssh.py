@@ -18,7 +18,7 @@ from pathlib import Path
 
 from launcher import address, processes
 from launcher.backends import connection
-from launcher.backends.base import HOME, Command, Submission, Tell, python_path, request
+from launcher.backends.base import HOME, Backend, Command, Submission, Tell, python_path, request
 from launcher.cluster import fitness, survey
 from launcher.cluster.admission import admit
 from launcher.cluster.fitness import Words
@@ -212,3 +212,6 @@ def _on_all(hosts: Iterable[str], act: Callable[[str], None]) -> dict[str, Launc
         elif fault is not None:
             raise fault
     return failed
+
+
+BACKEND = Backend(render=render, machine=machine, settle=settle, prepare=prepare, collect=collect)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
+from launcher import typed
 from launcher.errors import RequestError, nearest, printable
 from launcher.jobfile import overrides as options
 from launcher.jobfile import rules
-from launcher.jobfile.source import MAX_BYTES, Fault, KeyPath, Place, read, shortened
-from launcher.jobfile.wording import choices, expected, keys, section_of, shown
+from launcher.jobfile.source import MAX_BYTES, Fault, KeyPath, Place, read
 from launcher.spec import JobSpec
 
 MOST_FAULTS = 50
@@ -61,23 +57,9 @@ def parse(text: bytes, *, source: str, overrides: Sequence[str] = ()) -> JobSpec
 
 def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the job file, for the completion and checks of editors."""
-    described = _adapter().json_schema()
-    described["properties"]["name"]["pattern"] = f"^{rules.NAME}$"
-    one_length = [
-        {"required": [given], "properties": {given: {"type": "integer"}, other: {"type": "null"}}}
-        for given, other in (("epochs", "steps"), ("steps", "epochs"))
-    ]
-    no_length = {"properties": {"epochs": {"type": "null"}, "steps": {"type": "null"}}}
-    script = {"properties": {"task": {"properties": {"kind": {"const": "script"}}, "required": ["kind"]}}}
-    described["if"] = script
-    described["then"] = {"properties": {"training": {"anyOf": [*one_length, no_length]}}}
-    described["else"] = {"properties": {"training": {"oneOf": one_length}}}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described, "title": "launcher job file"}
+    from launcher.jobfile import validator
 
-
-@functools.cache
-def _adapter() -> TypeAdapter[JobSpec]:
-    return TypeAdapter(JobSpec)
+    return validator.schema()
 
 
 def _refusal(faults: list[Fault], label: str) -> RequestError:
@@ -91,67 +73,15 @@ def _refusal(faults: list[Fault], label: str) -> RequestError:
 
 
 def _validated(data: dict[str, Any]) -> tuple[JobSpec | None, dict[KeyPath, str]]:
-    """The job, and what is wrong by path: one sentence each, however many of a union's branches complained."""
+    """The job, and what is wrong by path. A job without a fault does not wait for the validator to be imported."""
     faults: dict[KeyPath, str] = {}
     spec = None
     try:
-        # Strict dataclasses accept JSON objects only from JSON text.
-        spec = _adapter().validate_json(json.dumps(data))
-    except ValidationError as error:
-        faults.update(_sentences(error, data))
+        spec = typed.read(JobSpec, data)
+    except typed.Misfit:
+        from launcher.jobfile import validator
+
+        spec, faults = validator.read(data)
     for path, message in rules.findings(data):
         faults.setdefault(path, message)
     return spec, faults
-
-
-def _sentences(error: ValidationError, data: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    for detail in error.errors(include_url=False, include_context=False)[:1000]:
-        path, annotation, section = _located(detail["loc"])
-        if detail["type"] == "unexpected_keyword_argument":
-            yield path, _unknown(str(path[-1]), section)
-        elif detail["type"] == "missing":
-            yield path, f"missing; it takes {expected(annotation)}"
-        else:
-            yield path, _unfit(_value(data, path), annotation)
-
-
-def _located(location: tuple[str | int, ...]) -> tuple[KeyPath, Any, type]:
-    """The key at fault, what it expects and the section it stands in; names of a union's branches are left out."""
-    section: type = JobSpec
-    annotation: Any = JobSpec
-    for depth, key in enumerate(location):
-        inner = section_of(annotation) if depth else JobSpec
-        if inner is None:
-            free = annotation == dict[str, str]
-            return location[: depth + 1 if free else depth], str if free else annotation, section
-        section = inner
-        annotation = keys(section).get(str(key))
-        if annotation is None:
-            return location[: depth + 1], None, section
-    return location, annotation, section
-
-
-def _unknown(key: str, section: type) -> str:
-    elsewhere = [path for path in _every_key(JobSpec) if path.endswith(f".{key}")]
-    near = nearest(key, keys(section)) or (f" (did you mean {elsewhere[0]}?)" if elsewhere else "")
-    return f"there is no such key; the keys here are {', '.join(keys(section))}{near}"
-
-
-def _every_key(section: type, prefix: str = "") -> Iterator[str]:
-    for key, annotation in keys(section).items():
-        yield prefix + key
-        if inner := section_of(annotation):
-            yield from _every_key(inner, f"{prefix}{key}.")
-
-
-def _unfit(value: Any, annotation: Any) -> str:
-    sentence = f"{shown(value)} is not {expected(annotation)}"
-    if annotation is str and value is not None and not isinstance(value, dict | list):
-        return f'{sentence}; put it in quotes: "{shortened(json.dumps(value))}"'
-    return sentence + (nearest(value, choices(annotation)) if isinstance(value, str) else "")
-
-
-def _value(data: Any, path: KeyPath) -> Any:
-    for key in path:
-        data = data[key]
-    return data

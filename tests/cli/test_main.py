@@ -31,9 +31,17 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert not modules_after(*arguments) & set(HEAVY)
 
 
-@pytest.mark.parametrize("command", [["runs", "--runs-dir", "none"], ["show", "x"], ["logs", "x"]])
-def test_looking_at_runs_imports_neither_torch_nor_pydantic(command: list[str]) -> None:
+@pytest.mark.parametrize(
+    "command", [["runs", "--runs-dir", "none"], ["show", "x"], ["logs", "x"], ["validate", "jobs/mlp.yaml"]]
+)
+def test_looking_at_runs_or_at_a_good_job_imports_neither_torch_nor_pydantic(command: list[str]) -> None:
     assert not modules_after(*command) & {"torch", "pydantic", "rich"}
+
+
+def test_running_here_imports_no_other_backend() -> None:
+    there = modules_after("run", "jobs/mlp.yaml", "--dry-run")
+    assert "launcher.backends.local" in there
+    assert not there & {"torch", "pydantic", "launcher.backends.docker", "launcher.backends.ssh", "launcher.images"}
 
 
 def test_nothing_typed_prints_the_help(launcher: Cli) -> None:
