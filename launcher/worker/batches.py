@@ -37,6 +37,8 @@ class TrainingBatches(Dataset[Any]):
         self.seed = seed
         self.rank = rank
         self.fetch = samples.fetcher(data, collate)
+        self.per_step = timetable.microbatch(1) * timetable.accumulate
+        self.per_block = max(1, BLOCK // self.per_step)
         self.block = (0, -1)
         self.block_samples: Indices = np.empty(0, dtype=np.int64)
 
@@ -69,16 +71,14 @@ class TrainingBatches(Dataset[Any]):
     def _samples(self, step: int, microstep: int) -> Indices:
         """This rank's samples, out of a block of steps whose order is computed together."""
         timetable = self.timetable
-        per_step = timetable.microbatch(1) * timetable.accumulate
-        per_block = max(1, BLOCK // per_step)
         epoch = timetable.epoch(step)
-        block, offset = divmod((step - 1) % timetable.steps_per_epoch, per_block)
+        block, offset = divmod((step - 1) % timetable.steps_per_epoch, self.per_block)
         if self.block != (epoch, block):
             first = step - offset
-            last = min(first + per_block - 1, epoch * timetable.steps_per_epoch)
+            last = min(first + self.per_block - 1, epoch * timetable.steps_per_epoch)
             self.block_samples, self.block = self._order(epoch, range(first, last + 1)), (epoch, block)
         each = timetable.microbatch(step)
-        begin = offset * per_step + microstep * each
+        begin = offset * self.per_step + microstep * each
         return self.block_samples[begin : begin + each]
 
     def _order(self, epoch: int, steps: range) -> Indices:
