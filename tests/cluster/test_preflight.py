@@ -70,7 +70,7 @@ def test_a_node_whose_own_name_is_loopback_is_fit_since_the_launcher_chooses_the
     start: Start, lab: Lab
 ) -> None:
     """With envcheck's own look, which is off in the other tests. Debian gives each machine's name to 127.0.1.1."""
-    hosts = lab.path / "node-a" / "hosts"
+    hosts = lab.path / "node-a" / "etc" / "hosts"
     before = hosts.read_text()
     hosts.write_text(before.replace(f"{lab.address('node-a')} node-a", "127.0.1.1 node-a"))
     try:
