@@ -65,7 +65,7 @@ def test_two_runs_at_once_do_not_get_into_each_others_way(bench: Bench) -> None:
 
 
 def test_a_dry_run_shows_the_plan_and_the_commands_and_writes_nothing(bench: Bench) -> None:
-    done = bench.run("--dry-run")
+    done = bench.run("--dry-run", "--nodes", "2", "--procs-per-node", "1")
     assert done.exit_code == 0
     assert done.stdout.count("-m launcher.node") == 2
     assert not bench.runs_dir.exists()

@@ -72,7 +72,7 @@ def test_tensors_are_named_by_their_place() -> None:
     assert list(tensors) == ["optimizer.state.0.exp_avg"]
 
 
-@pytest.mark.parametrize("value", [object(), {1.5: 2}, {True: 1}, {1, 2}, b"bytes"], ids=repr)
+@pytest.mark.parametrize("value", [..., {1.5: 2}, {True: 1}, {1, 2}, b"bytes"], ids=repr)
 def test_a_value_of_another_type_is_refused_with_its_place(value: Any) -> None:
     with pytest.raises(JobFailed, match=r"at a\.0 cannot be saved"):
         tree.encode({"a": [value]})
