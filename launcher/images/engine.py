@@ -25,10 +25,13 @@ def connect() -> DockerClient:
         from docker.errors import DockerException
     except ImportError:
         raise EnvironmentUnfit("the Python package docker is missing", hint="pip install 'launcher[docker]'") from None
+    client = None
     try:
         client = docker.from_env(timeout=600)
         client.ping()
     except (DockerException, OSError) as error:
+        if client is not None:
+            client.close()
         raise _unanswered(error) from None
     return client
 

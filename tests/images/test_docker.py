@@ -1,5 +1,6 @@
 """The docker backend: what it would start, and what it refuses."""
 
+import contextlib
 import dataclasses
 import shutil
 import subprocess
@@ -72,12 +73,13 @@ def test_an_image_that_is_not_built_says_how_to_build_it(monkeypatch: pytest.Mon
 
 def _unready() -> str | None:
     """Why containers of this very commit cannot be run here."""
+    built = build.last(versions.read().variant("cpu"))
     try:
-        client = engine.connect()
+        with contextlib.closing(engine.connect()) as client:
+            held = built is not None and engine.find(client, built.digest) is not None
     except EnvironmentUnfit as error:
         return error.message
-    built = build.last(versions.read().variant("cpu"))
-    if built is None or engine.find(client, built.digest) is None:
+    if built is None or not held:
         return "launcher:cpu is not built"
     head = shell.read(["git", "-C", str(versions.ROOT), "rev-parse", "HEAD"])
     return None if built.commit == (head or "").strip() else "launcher:cpu was built from another commit"
