@@ -17,31 +17,27 @@ from launcher.wire import Inbox
 
 
 class Agent:
-    """Started at once, so that it imports torch while the node program still waits for the rendezvous."""
+    """Started at once, so that it imports torch while the node program still waits for the rendezvous; it stands from
+    one attempt to the next, so that only the first of them waits for that."""
 
-    def __init__(
-        self, plan: Plan, node_rank: int, *, listener: socket.socket | None, probe: bool, log: Path | None
-    ) -> None:
-
-        self._plan = plan
-        self._node_rank = node_rank
-        self._listener = listener
+    def __init__(self, plan: Plan, *, probe: bool, log: Path | None) -> None:
         events, events_end = os.pipe()
         for descriptor in (events, events_end):
             os.set_blocking(descriptor, False)  # a rank drops an event rather than wait for a reader
-        descriptors = [events_end] + ([listener.fileno()] if listener else [])
-        with log.open("ab") if log else contextlib.nullcontext() as errors:
+        self._requests, requests_end = socket.socketpair()
+        with requests_end, log.open("ab") if log else contextlib.nullcontext() as errors:
             self.process = shell.start(
                 [sys.executable, "-P", "-m", "launcher.worker", plan.spec.task.kind, *(["--probe"] if probe else [])],
                 env={**os.environ, **environment(plan), "LAUNCHER_EVENTS_FD": str(events_end)},
+                stdin=requests_end.fileno(),
                 stderr=errors,
-                pass_fds=descriptors,
+                pass_fds=[events_end],
             )
         os.close(events_end)
         assert self.process.stdout is not None  # noqa: S101 (shell.start gives pipes)
         os.set_blocking(self.process.stdout.fileno(), False)
         self.words = Inbox(self.process.stdout.fileno())
-        """What it says itself: what its probe saw of torch, and which ranks failed."""
+        """What it says itself: what its probe saw of torch, which ranks failed, and how an attempt ended."""
         self.events = Inbox(events)
         """What its ranks say."""
 
@@ -49,22 +45,26 @@ class Agent:
     def pid(self) -> int:
         return self.process.pid
 
-    def begin(self, rendezvous: list[Any]) -> None:
-        """Let it meet the other nodes' agents and fork its ranks."""
+    @property
+    def stands(self) -> bool:
+        return self.process.poll() is None
+
+    def begin(
+        self, plan: Plan, node_rank: int, rendezvous: list[Any], listener: socket.socket | None, log: Path | None
+    ) -> None:
+        """Let it meet the other nodes' agents and fork the ranks of an attempt. Takes the listener over."""
         request = {
-            "plan": self._plan.to_json(),
-            "node_rank": self._node_rank,
+            "plan": plan.to_json(),
+            "node_rank": node_rank,
             "rendezvous": rendezvous,
-            "listen_fd": self._listener.fileno() if self._listener else None,
             "parent": os.getpid(),
-            "env": _interface(self._plan, rendezvous[0]),
+            "env": _interface(plan, rendezvous[0]),
+            "log": str(log) if log else None,
         }
-        assert self.process.stdin is not None  # noqa: S101 (shell.start gives pipes)
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.close()
-        if self._listener is not None:
-            self._listener.close()
+        line = json.dumps(request).encode() + b"\n"
+        descriptors = [listener.fileno()] if listener else []
+        with contextlib.suppress(BrokenPipeError), listener or contextlib.nullcontext():
+            self._requests.sendall(line[socket.send_fds(self._requests, [line], descriptors) :])
 
 
 def environment(plan: Plan) -> Mapping[str, str]:

@@ -35,6 +35,7 @@ from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
 from launcher.journal import Journal, Listener
 from launcher.mirrors import Mirrors
 from launcher.plan import Plan
+from launcher.programs import Programs
 from launcher.retrying import Decision, Tries
 from launcher.spec import JobSpec
 from launcher.store import RunFolder, RunRecord
@@ -214,7 +215,11 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
     """Make attempts and watch over them until there is a verdict that stands."""
 
     journal = Journal(folder, listener)
-    with folder.watched(), Mirrors(folder, decided, journal) as mirrors:
+    with (
+        folder.watched(),
+        Mirrors(folder, decided, journal) as mirrors,
+        Programs(decided.run_id) as programs,
+    ):
         tell = mirrors.tell
         if folder.attempt_dir(decided.attempt).exists():  # a launcher may have been killed before it could
             processes.end_marked(decided.run_id)
@@ -224,19 +229,23 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
         tries = Tries(decided.spec.retry, newest)
         while True:
             decided = dataclasses.replace(decided, attempt=attempt, resume_from=newest)
-            verdict = _one_attempt(folder, decided, tell, stop_request)
+            verdict = _one_attempt(folder, decided, tell, stop_request, programs)
             if verdict.state != "FAILED" or verdict.root_cause is None or stop_request.times:
                 break
-            newest = _newest_checkpoint(folder, tell)
+            with programs.kept_waiting():
+                newest = _newest_checkpoint(folder, tell)
             decision = tries.after(verdict.root_cause, newest)
             if not decision.again:
                 verdict = _final(verdict, decision, decided)
                 break
+            if not decision.warm:
+                programs.end()
             attempt += 1
             told = {"cause": verdict.root_cause, "reason": decision.reason, "delay": decision.delay}
             tell({"event": "retrying", "attempt": attempt, **told})
-            if _poll(lambda: stop_request.times > 0, decision.delay):
-                break
+            with programs.kept_waiting():
+                if _poll(lambda: stop_request.times > 0, decision.delay):
+                    break
         journal.catch_up()
         outcome = _outcome(folder, decided, verdict)
         store.write_result(folder, outcome)
@@ -251,7 +260,9 @@ def _final(verdict: Verdict, decision: Decision, decided: Plan) -> Verdict:
     return dataclasses.replace(verdict, root_cause={**(verdict.root_cause or {}), "not_retried": decision.reason})
 
 
-def _one_attempt(folder: RunFolder, decided: Plan, listener: Listener, stop_request: StopRequest) -> Verdict:
+def _one_attempt(
+    folder: RunFolder, decided: Plan, listener: Listener, stop_request: StopRequest, programs: Programs
+) -> Verdict:
     backend = backends.named(decided.spec.backend)
     submission = backend.render(decided)
     folder.begin_attempt(decided)
@@ -271,10 +282,14 @@ def _one_attempt(folder: RunFolder, decided: Plan, listener: Listener, stop_requ
         }
     )
     try:
-        backend.prepare(decided, folder, listener)
+        if not programs.warm:
+            programs.end()
+            backend.prepare(decided, folder, listener)
     except LauncherError as error:
         return unfit(error)
-    nodes = Attempt(decided, folder, listener, stop_request).run(submission)
+    nodes = Attempt(decided, folder, listener, stop_request, programs).run(submission)
+    if not (programs.warm and backend.keeps_warm(decided)):
+        programs.end()
     backend.collect(decided, folder, lost_hosts(nodes), listener)
     return judge(decided, nodes, stop_asked=bool(stop_request.times))
 

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -29,6 +30,11 @@ from launcher.wire import Inbox, LogTail, Outbox
 STOP_GRACE = 30.0
 """Seconds that ranks get to reach a step boundary and save when the node itself is told to end by a signal."""
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+AGENT_PATIENCE = 2.0
+"""Seconds in which an agent whose ranks were ended says so; one that does not is ended with them."""
+
 LIFE_TICK = 1.0
 """Seconds between signs of life."""
 
@@ -37,21 +43,40 @@ MOST_SAID = 4000
 
 
 def main() -> int:
+    """Carry out one attempt after another, for as long as the launcher's lines last. Returns how the last one ended."""
     processes.adopt_orphans()
     inbox = Inbox(sys.stdin.fileno())
-    request = inbox.first()
-    if request is None:
-        return 1
-    node = Node(request, inbox)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, node.on_signal)
-    return node.run()
+    request, standing, code = inbox.first(), None, 1
+    while request is not None:
+        node = Node(request, inbox, standing)
+        for number in SIGNALS:
+            signal.signal(number, node.on_signal)
+        code = node.run()
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)  # nothing is left to save
+        standing = node.agent if node.agent.stands else None
+        request = _next(inbox, node.lease)
+    processes.end_descendants()
+    return code
+
+
+def _next(inbox: Inbox, lease: float) -> dict[str, Any] | None:
+    """Wait for the launcher to begin another attempt here; None when it does not."""
+    while not inbox.closed and time.monotonic() - inbox.heard_at <= lease:
+        select.select([inbox.descriptor], [], [], 0.2)
+        messages = inbox.read()
+        for number, message in enumerate(messages):
+            if "again" in message:
+                inbox.put_back(messages[number + 1 :])
+                return message["again"]  # type: ignore[no-any-return]
+    return None
 
 
 class Node:
     """One attempt on one node."""
 
-    def __init__(self, request: Mapping[str, Any], inbox: Inbox) -> None:
+    def __init__(self, request: Mapping[str, Any], inbox: Inbox, standing: Agent | None) -> None:
+        """`standing` is the agent of the attempt before, if it stands."""
         given = request["node_rank"]
         self.rank: int = address.scheduled_rank() if given is None else given
         self.plan = Plan.from_json(request["plan"])
@@ -61,20 +86,18 @@ class Node:
         self.folder = RunFolder(Path(self.plan.run_dir))
         os.environ.update(request["env"])
         environ = {**os.environ, **agent.environment(self.plan)}
-        self.preflight = Preflight(self.plan, self.folder, self.rank, environ)
+        self.preflight = Preflight(self.plan, self.folder, self.rank, environ, look=standing is None)
         self.inbox = inbox
         self.outbox = Outbox(sys.stdout.fileno())
         self.logs = [LogTail(self.folder.rank_log(self.plan.attempt, rank), rank) for rank in self._told(request)]
         self.oom_before = processes.oom_kills()
-        self.agent = Agent(
-            self.plan,
-            self.rank,
-            listener=self._listen(address.own(request["bind"])) if self.rank == 0 else None,
-            probe=self.preflight.wanted,
-            log=self.folder.node_log(self.plan.attempt, self.rank) if request["shared"] else None,
-        )
+        self.log = self.folder.node_log(self.plan.attempt, self.rank) if request["shared"] else None
+        self.listener = self._listen(address.own(request["bind"])) if self.rank == 0 else None
+        self.agent = standing or Agent(self.plan, probe=self.preflight.wanted, log=self.log)
+        self.agent_exit: int | None = None
         self.shown_at = 0.0
         self.rendezvous: list[Any] | None = None
+        self.begun = False
         self.fit: bool | None = None if self.preflight.wanted else True
         self.probe: dict[str, Any] | None = None
         self.unfit: list[dict[str, str]] = []
@@ -84,21 +107,34 @@ class Node:
         self.ended_because: str | None = None
 
     def run(self) -> int:
-        """Watch over the agent until it is gone or has to go; end everything below; say how it went."""
+        """Watch over the agent until the attempt is over or has to be; end every rank; say how it went."""
         try:
             self._watch()
         finally:
-            processes.end_descendants()
-        exit_code = self.agent.process.wait()
-        self._hear_agent()
+            self._end_ranks()
         self._hear_ranks()
         self._pass_log_on(everything=True)
+        exit_code = self.agent.process.wait() if self.agent_exit is None else self.agent_exit
         outcome = self._outcome(exit_code)
         with contextlib.suppress(OSError):  # a full disk must not hide the outcome: the launcher is told it, too
             write_whole(self.folder.node_outcome(self.plan.attempt, self.rank), json.dumps(outcome, indent=1))
         self.outbox.put({"event": "exited", "outcome": outcome})
         self.outbox.flush(patience=5.0)
         return 1 if self.ended_because else exit_code
+
+    def _end_ranks(self) -> None:
+        """End everything below but an agent that says how its attempt ended; one that does not is ended, too."""
+        kept = self.begun and not self.inbox.closed and not self._is_silent()
+        deadline = time.monotonic() + AGENT_PATIENCE if kept else 0.0
+        while True:  # again and again: the agent may have been about to fork
+            processes.end_descendants(spare=[self.agent.pid] if deadline else [])
+            self._hear_agent()
+            if self.agent_exit is not None or not self.agent.stands or time.monotonic() > deadline:
+                break
+            select.select([self.agent.words.descriptor], [], [], 0.05)
+        if self.agent_exit is None:
+            processes.end_descendants()
+            self._hear_agent()
 
     def on_signal(self, number: int, _frame: object) -> None:
         """A signal asks for a checkpoint and an end; a second one for the end alone."""
@@ -124,7 +160,8 @@ class Node:
             selector.register(self.agent.words.descriptor, selectors.EVENT_READ, self._hear_agent)
             selector.register(self.agent.events.descriptor, selectors.EVENT_READ, self._hear_ranks)
             selector.register(agent_end, selectors.EVENT_READ, lambda: None)
-            while self.agent.process.poll() is None and self.ended_because is None:
+            self._hear_launcher()  # a message may have come along with the request
+            while self.agent.stands and self.agent_exit is None and self.ended_because is None:
                 for key, _ in selector.select(timeout=0.2):
                     key.data()
                 self._judge_when_seen()
@@ -141,6 +178,8 @@ class Node:
                 self.rendezvous = message["rendezvous"]
             if "stop" in message:
                 self._stop(float(message["stop"]))
+            if "end" in message:
+                self._end(message["end"])
         if self.inbox.closed:
             self._end("the launcher is gone (end of its lines)")
 
@@ -148,6 +187,7 @@ class Node:
         for message in self.agent.words.read():
             self.failures += message.get("failures", [])
             self.probe = message.get("probe", self.probe)
+            self.agent_exit = message.get("ended", self.agent_exit)
 
     def _hear_ranks(self) -> None:
         """Pass what they say up to the launcher, noting which of them are ready to be stopped gently."""
@@ -168,8 +208,8 @@ class Node:
 
     def _begin_when_fit(self) -> None:
         if self.fit and self.rendezvous is not None:
-            self.agent.begin(self.rendezvous)
-            self.rendezvous = None
+            self.agent.begin(self.plan, self.rank, self.rendezvous, self.listener, self.log)
+            self.rendezvous, self.begun = None, True
 
     def _pass_log_on(self, *, everything: bool = False) -> None:
         for log in self.logs:
@@ -198,11 +238,13 @@ class Node:
             self.shown_at = time.monotonic()
             self.outbox.put({"event": "alive", "node_rank": self.rank})
 
+    def _is_silent(self) -> bool:
+        return time.monotonic() - self.inbox.heard_at > self.lease
+
     def _look_at_clock(self) -> None:
-        now = time.monotonic()
-        if now - self.inbox.heard_at > self.lease:
+        if self._is_silent():
             self._end(f"the launcher was silent for {self.lease:g} s")
-        elif self.stop_deadline is not None and now > self.stop_deadline:
+        elif self.stop_deadline is not None and time.monotonic() > self.stop_deadline:
             self._end("the ranks did not stop within the grace time")
 
     def _end(self, reason: str) -> None:

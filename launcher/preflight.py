@@ -47,13 +47,15 @@ class Look(NamedTuple):
 class Preflight:
     """Collects in a thread from the start; `judge`, called where it is `wanted`, adds what the agent saw of torch."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, node_rank: int, environ: Mapping[str, str]) -> None:
-        self._mode = plan.spec.preflight
+    def __init__(
+        self, plan: Plan, folder: RunFolder, node_rank: int, environ: Mapping[str, str], *, look: bool = True
+    ) -> None:
+        self._mode = plan.spec.preflight if look else "off"
         self._path = folder.node_facts(node_rank)
         self._need = _need(plan, node_rank)
         self._environ = environ
         self._failure: str | None = None
-        self._facts: Facts | None = self._fresh_facts()
+        self._facts: Facts | None = self._fresh_facts() if look else None
         self._thread = threading.Thread(target=self._collect, daemon=True)
         if self.wanted:
             self._thread.start()

@@ -18,6 +18,7 @@ def start(
     argv: Sequence[str],
     *,
     env: Mapping[str, str],
+    stdin: int = subprocess.PIPE,
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] | None = None,
     pass_fds: Sequence[int] = (),
@@ -26,7 +27,7 @@ def start(
     return subprocess.Popen(
         list(argv),
         env=clean(env),
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         pass_fds=tuple(pass_fds),

@@ -27,6 +27,7 @@ class Inbox:
         self.closed = False
         self.heard_at = time.monotonic()
         self._part = b""
+        self._put_back: list[dict[str, Any]] = []
 
     def first(self) -> dict[str, Any] | None:
         """Wait for the first line; None if there is none or it is no JSON object."""
@@ -53,7 +54,12 @@ class Inbox:
         except BlockingIOError:
             pass
         *lines, self._part = self._part.split(b"\n")
-        return [message for line in lines if (message := _object(line)) is not None]
+        earlier, self._put_back = self._put_back, []
+        return earlier + [message for line in lines if (message := _object(line)) is not None]
+
+    def put_back(self, messages: list[dict[str, Any]]) -> None:
+        """Let the next `read` give them first."""
+        self._put_back = messages + self._put_back
 
 
 class Outbox:

@@ -9,6 +9,7 @@ from launcher import attempt
 from launcher.attempt import Attempt, StopRequest
 from launcher.backends import Command, Submission
 from launcher.plan import Machine, make
+from launcher.programs import Programs
 from launcher.spec import JobSpec, TaskSpec, Training
 from launcher.store import RunFolder
 
@@ -47,5 +48,7 @@ def test_a_node_program_that_does_not_end_with_its_lease_is_killed(
     stuck = Command(argv=(sys.executable, "-c", "import time; time.sleep(300)"), request={"env": {}, "shared": True})
     asked = StopRequest()
     asked.signals += [signal.SIGTERM, signal.SIGTERM]
-    nodes = Attempt(plan, RunFolder(tmp_path), lambda event: None, asked).run(Submission(commands=(stuck,)))
+    with Programs("r") as programs:
+        attempt_ = Attempt(plan, RunFolder(tmp_path), lambda event: None, asked, programs)
+        nodes = attempt_.run(Submission(commands=(stuck,)))
     assert nodes[0]["died"] == "was killed by SIGKILL"

@@ -66,6 +66,10 @@ def nothing_to_collect(_plan: Plan, _folder: RunFolder, _lost: Sequence[str] | N
     return
 
 
+def never(_plan: Plan) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Queue:
     """A scheduler that runs attempts later and elsewhere."""
@@ -95,6 +99,8 @@ class Backend:
     collect: Callable[[Plan, RunFolder, Sequence[str] | None, Tell], None] = nothing_to_collect
     """After each attempt, and before a resume: end what lost hosts still run (None: any may), and bring home what the
     nodes hold."""
+    keeps_warm: Callable[[Plan], bool] = never
+    """Whether node programs that stand after an attempt can carry out the next without `collect` and `prepare`."""
     queue: Queue | None = None
     """Where the backend does not run attempts itself but hands them to a scheduler."""
 

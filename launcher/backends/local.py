@@ -31,4 +31,4 @@ def _env(plan: Plan, node_rank: int) -> dict[str, str]:
     }
 
 
-BACKEND = Backend(render=render, machine=lambda spec: machine.inspect())
+BACKEND = Backend(render=render, machine=lambda spec: machine.inspect(), keeps_warm=lambda plan: True)

@@ -99,5 +99,6 @@ BACKEND = Backend(
     settle=slurm.settle,
     prepare=slurm.prepare,
     collect=slurm.collect,
+    keeps_warm=lambda plan: True,
     queue=Queue(submit=submit, state=state, cancel=cancel, last_word=last_word),
 )

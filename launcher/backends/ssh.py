@@ -214,4 +214,11 @@ def _on_all(hosts: Iterable[str], act: Callable[[str], None]) -> dict[str, Launc
     return failed
 
 
-BACKEND = Backend(render=render, machine=machine, settle=settle, prepare=prepare, collect=collect)
+BACKEND = Backend(
+    render=render,
+    machine=machine,
+    settle=settle,
+    prepare=prepare,
+    collect=collect,
+    keeps_warm=lambda plan: plan.spec.ssh.sync == "shared",
+)

@@ -1,5 +1,6 @@
 """torch's elastic agent, as `torchrun` has it, in a process that imports torch once and forks this node's ranks.
 
+Each attempt runs in a fork of its own, so that the next one finds this process as warm and as clean as the first did.
 Three things differ from the `torchrun` command, each for a measured reason: ranks are forked instead of started, which
 saves each of them the import; the rendezvous store uses a socket that is already bound, so that no port can be lost
 and a local run listens on loopback only; and a failed rank is never restarted in place: the launcher makes a new
@@ -8,14 +9,17 @@ attempt.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import multiprocessing
 import os
 import select
 import signal
+import socket
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +32,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from envcheck import probe
 from launcher.plan import Plan
+from launcher.processes import die_with_parent
 from launcher.worker import rank, tasks
 
 RENDEZVOUS_TIMEOUT = 300
@@ -41,28 +46,85 @@ PROBE_TIMEOUT = 120
 
 
 def main() -> int:
-    """Read the node program's request from standard input, run the ranks, say on standard output what failed."""
+    """Take the node program's requests from standard input, run the ranks, say on standard output how it went."""
     # SIGTERM means "save and stop" to a rank and is never for the agent; a rank takes it from the moment it is ready.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    requests = Requests(sys.stdin.fileno())
     probed = _start_probe() if "--probe" in sys.argv else None
     import torch._dynamo  # noqa: F401  the first optimizer step imports it in every rank; here once for all of them
 
     tasks.preload(sys.argv[1])
     if probed is not None:
         _say({"probe": _answer(*probed)})
-    request = json.loads(sys.stdin.readline() or "null")
-    if request is None or request["parent"] != os.getppid():
-        return 1
+    while (taken := requests.next()) is not None:
+        request, listener = taken
+        if request["parent"] != os.getppid():
+            return 1
+        _say({"ended": _in_a_fork(request, listener)})
+    return 0
+
+
+class Requests:
+    """JSON lines from a socket; with one may come the descriptor of the socket that the rendezvous listens on."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._part = b""
+
+    def next(self) -> tuple[dict[str, Any], int | None] | None:
+        """Wait for the next one; None when there will be no more."""
+        listener: int | None = None
+        while b"\n" not in self._part:
+            data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 16, 1)
+            if not data:
+                return None
+            self._part += data
+            listener = descriptors[0] if descriptors else listener
+        line, _, self._part = self._part.partition(b"\n")
+        return json.loads(line), listener
+
+
+def _in_a_fork(request: Mapping[str, Any], listener: int | None) -> int:
+    """Carry out an attempt in a child; returns the child's exit code, negative for the signal that killed it."""
+    parent, child = os.getpid(), os.fork()
+    if child == 0:
+        code = 1
+        try:
+            die_with_parent(parent)
+            code = _attempt(request, listener)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    signal.signal(signal.SIGUSR1, lambda *_: _send(child, signal.SIGUSR1))
+    if listener is not None:
+        os.close(listener)
+    _, status = os.waitpid(child, 0)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _attempt(request: Mapping[str, Any], listener: int | None) -> int:
+    _become(sys.stdin.fileno(), os.open(os.devnull, os.O_RDONLY))  # the requests are not for the user's code
+    if request["log"] is not None:
+        _become(sys.stderr.fileno(), os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
     plan = Plan.from_json(request["plan"])
     os.environ.update(request["env"])
     signal.signal(signal.SIGUSR1, _pass_stop_on)
     try:
-        elastic_launch(_config(plan, request), rank.main)(plan, request["node_rank"], os.getpid())
+        elastic_launch(_config(plan, request, listener), rank.main)(plan, request["node_rank"], os.getpid())
     except ChildFailedError as error:
         failures = [_failure(global_rank, failure) for global_rank, failure in error.failures.items()]
         _say({"failures": failures})
         return 1
     return 0
+
+
+def _become(descriptor: int, opened: int) -> None:
+    os.dup2(opened, descriptor)
+    os.close(opened)
 
 
 def _start_probe() -> tuple[int, int]:
@@ -106,7 +168,7 @@ def _say(message: Mapping[str, Any]) -> None:
     print(json.dumps(message), flush=True)
 
 
-def _config(plan: Plan, request: Mapping[str, Any]) -> LaunchConfig:
+def _config(plan: Plan, request: Mapping[str, Any], listener: int | None) -> LaunchConfig:
     host, port = request["rendezvous"]
     rendezvous_handler_registry.register("bound", _BoundRendezvous.create)
     return LaunchConfig(
@@ -118,7 +180,7 @@ def _config(plan: Plan, request: Mapping[str, Any]) -> LaunchConfig:
         rdzv_endpoint=f"{host}:{port}",
         rdzv_configs={
             "rank": request["node_rank"],
-            "listen_fd": request["listen_fd"],
+            "listen_fd": listener,
             "timeout": RENDEZVOUS_TIMEOUT,
         },
         max_restarts=0,
@@ -161,7 +223,12 @@ class _BoundRendezvous(StaticTCPRendezvous):
 def _pass_stop_on(_number: int, _frame: object) -> None:
     for child in multiprocessing.active_children():
         if child.pid is not None:
-            os.kill(child.pid, signal.SIGTERM)
+            _send(child.pid, signal.SIGTERM)
+
+
+def _send(child: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, number)
 
 
 def _failure(global_rank: int, failure: ProcessFailure) -> dict[str, Any]:

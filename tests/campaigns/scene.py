@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class Mark:
     pid: int
     rank: int
     what: str
+
+
+PLACES = ("node", "agent", "agent", "rank")
+"""Who stands where below the launcher: the node program, the agent, its fork for the attempt, the ranks it forks."""
 
 
 @dataclass
@@ -98,8 +103,7 @@ class Scene:
         parents = {pid: parent for pid in processes.every() if (parent := _parent(pid)) is not None}
         marked = {pid for pid in parents if processes.marked(pid, self.run_dir.name)}
         for pid in sorted(marked):
-            above = [parents[pid], parents.get(parents[pid], 0)]
-            found["rank" if set(above) <= marked else "agent" if above[0] in marked else "node"].append(pid)
+            found[PLACES[min(len(list(_line(pid, parents, marked))), len(PLACES)) - 1]].append(pid)
         return found
 
     def litter(self) -> list[str]:
@@ -117,6 +121,13 @@ def until(condition: Any, patience: float) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def _line(pid: int, parents: Mapping[int, int], marked: Collection[int]) -> Iterator[int]:
+    """A process of a run and those of the run above it."""
+    while pid in marked:
+        yield pid
+        pid = parents[pid]
 
 
 def _parent(pid: int) -> int | None:

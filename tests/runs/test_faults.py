@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher import store
+from launcher.store import RunFolder
 from tests.runs.conftest import Bench
 
 CAUSES = {
@@ -43,6 +45,8 @@ def test_retries_go_on_by_themselves(bench: Bench) -> None:
     done = bench.run("--set", "task.args.fault=kill", "--set", "task.args.at=46", "--set", "retry.max=2")
     assert done.exit_code == 0
     assert bench.show()["attempts"] == 2
+    agents = [event["pid"] for event in store.events(RunFolder(bench.folder())) if event["event"] == "started"]
+    assert len(agents) == 2 and agents[0] == agents[1], "the node was not kept warm"
 
 
 def test_a_fault_while_building_is_shown_with_the_users_own_lines(bench: Bench) -> None:
