@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import address, processes, shell
+from launcher.heartbeat import DESCRIPTOR, Board
 from launcher.plan import Plan
 from launcher.wire import Inbox
 
@@ -24,14 +25,16 @@ class Agent:
         events, events_end = os.pipe()
         for descriptor in (events, events_end):
             os.set_blocking(descriptor, False)  # a rank drops an event rather than wait for a reader
+        self.beats = Board.create(plan.procs_per_node)
+        """Where its ranks say they are."""
         self._requests, requests_end = socket.socketpair()
         with requests_end, log.open("ab") if log else contextlib.nullcontext() as errors:
             self.process = shell.start(
                 [sys.executable, "-P", "-m", "launcher.worker", plan.spec.task.kind, *(["--probe"] if probe else [])],
-                env={**os.environ, **environment(plan), "LAUNCHER_EVENTS_FD": str(events_end)},
+                env={**os.environ, **environment(plan), **descriptors(events_end, self.beats)},
                 stdin=requests_end.fileno(),
                 stderr=errors,
-                pass_fds=[events_end],
+                pass_fds=[events_end, self.beats.descriptor],
             )
         os.close(events_end)
         assert self.process.stdout is not None  # noqa: S101 (shell.start gives pipes)
@@ -65,6 +68,11 @@ class Agent:
         descriptors = [listener.fileno()] if listener else []
         with contextlib.suppress(BrokenPipeError), listener or contextlib.nullcontext():
             self._requests.sendall(line[socket.send_fds(self._requests, [line], descriptors) :])
+
+
+def descriptors(events: int, beats: Board) -> Mapping[str, str]:
+    """What tells the ranks where to write what they say."""
+    return {"LAUNCHER_EVENTS_FD": str(events), DESCRIPTOR: str(beats.descriptor)}
 
 
 def environment(plan: Plan) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from launcher import hang
 from launcher.backends import Submission
 from launcher.journal import Listener
 from launcher.plan import Plan
@@ -16,6 +17,8 @@ from launcher.store import RunFolder
 
 STOP_GRACE = 30.0
 """Seconds that ranks get to reach a step boundary and save after a stop was asked for."""
+ROLL_CALL = 3.0
+"""Seconds that nodes get to say where their ranks are."""
 LAST_WORDS = 3.0
 """Seconds that other nodes get to say how they ended after one has failed."""
 
@@ -60,6 +63,10 @@ class Attempt:
         self._hosts: dict[int, str] = {}
         self._seen_alive: dict[int, float] = {}
         self._selector = selectors.DefaultSelector()
+        self._stuck: list[int] = []
+        self._present: dict[int, list[dict[str, Any]]] = {}
+        self._roll_until = float("inf")
+        self._hang: dict[str, Any] | None = None
 
     def run(self, submission: Submission) -> dict[int, Mapping[str, Any]]:
         """The outcome of each node, in the node program's words or, where it died without any, in ours."""
@@ -75,7 +82,11 @@ class Attempt:
                     self._programs.tell({})
                     next_tick = time.monotonic() + LEASE_TICK
                 self._act()
-        return {rank: outcome for program in self._programs for rank, outcome in program.outcomes.items()}
+        outcomes = {rank: outcome for program in self._programs for rank, outcome in program.outcomes.items()}
+        if self._hang is not None:
+            node_rank = self._hang["rank"] // self._plan.procs_per_node
+            outcomes[node_rank] = {**outcomes.get(node_rank, {}), "hang": self._hang}
+        return outcomes
 
     def _hear(self, program: Program) -> None:
         for event in program.inbox.read():
@@ -86,6 +97,10 @@ class Attempt:
                 self._take_outcome(program, event["outcome"])
             elif event.get("event") == "listening":
                 self._programs.tell({"rendezvous": [event["host"], event["port"]]})
+            elif event.get("event") == "stuck":
+                self._call_the_roll(event["ranks"])
+            elif event.get("event") == "present":
+                self._present[event["node_rank"]] = event["answers"]
             elif event.get("event") == "log" and not program.command.request["shared"]:
                 self._keep_log(event)
             elif event.get("event") != "alive":
@@ -105,6 +120,20 @@ class Attempt:
     def _abort(self, *, after: float) -> None:
         if self._abort_at is None:
             self._abort_at = time.monotonic() + after
+
+    def _call_the_roll(self, stuck: list[int]) -> None:
+        """A rank no longer moves: let every node say where its ranks are."""
+        if not self._stuck:
+            self._roll_until = time.monotonic() + ROLL_CALL
+            self._programs.tell({"roll_call": True})
+        self._stuck += stuck
+
+    def _end_a_hang(self) -> None:
+        if self._hang is None and (len(self._present) == self._plan.nodes or time.monotonic() > self._roll_until):
+            answers = [answer for rank in sorted(self._present) for answer in self._present[rank]]
+            self._hang = hang.cause(answers, sorted(self._stuck))
+            self._listener({"event": "hang", "text": self._hang["message"], "ranks": answers})
+            self._abort(after=0.0)
 
     def _give_silent_nodes_up(self) -> None:
         now = time.monotonic()
@@ -133,6 +162,7 @@ class Attempt:
             self._programs.tell({"stop": STOP_GRACE})
             self._listener({"event": "stopping", "grace": STOP_GRACE})
         self._give_silent_nodes_up()
+        self._end_a_hang()
         if self._stop.times > 1:
             self._end_all(hang_up=True)
         elif self._abort_at is not None and time.monotonic() > self._abort_at:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher import address, agent, checkpoints, processes
+from launcher import address, agent, checkpoints, hang, processes, rollcall
 from launcher.agent import Agent
 from launcher.plan import Plan
 from launcher.preflight import Preflight
@@ -101,7 +101,11 @@ class Node:
         self.fit: bool | None = None if self.preflight.wanted else True
         self.probe: dict[str, Any] | None = None
         self.unfit: list[dict[str, str]] = []
-        self.ready: set[int] = set()
+        self.ready: dict[int, int] = {}
+        """Pids of the ranks that can be stopped gently and asked where they are."""
+        self.agent.beats.clear()
+        limit = self.plan.spec.hang.seconds
+        self.watch = hang.Watch(limit, self.plan.procs_per_node) if limit else None
         self.failures: list[dict[str, Any]] = []
         self.stop_deadline: float | None = None
         self.ended_because: str | None = None
@@ -167,6 +171,7 @@ class Node:
                 self._judge_when_seen()
                 self._begin_when_fit()
                 self._look_at_clock()
+                self._look_for_hangs()
                 self._show_life()
                 self._pass_log_on()
                 self.outbox.flush()
@@ -178,6 +183,8 @@ class Node:
                 self.rendezvous = message["rendezvous"]
             if "stop" in message:
                 self._stop(float(message["stop"]))
+            if "roll_call" in message:
+                self._call_the_roll()
             if "end" in message:
                 self._end(message["end"])
         if self.inbox.closed:
@@ -193,7 +200,7 @@ class Node:
         """Pass what they say up to the launcher, noting which of them are ready to be stopped gently."""
         for event in self.agent.events.read():
             if event.get("event") == "ready":
-                self.ready.add(event["rank"])
+                self.ready[event["rank"]] = event.get("pid", 0)
             self.outbox.put(event)
 
     def _judge_when_seen(self) -> None:
@@ -246,6 +253,20 @@ class Node:
             self._end(f"the launcher was silent for {self.lease:g} s")
         elif self.stop_deadline is not None and time.monotonic() > self.stop_deadline:
             self._end("the ranks did not stop within the grace time")
+
+    def _look_for_hangs(self) -> None:
+        hung = self.watch.hung(self.agent.beats.read(), time.monotonic()) if self.watch else []
+        if hung:
+            self.watch = None  # said once; the launcher has all nodes call the roll, and ends the attempt
+            ranks = [self.rank * self.plan.procs_per_node + local for local in hung]
+            self.outbox.put({"event": "stuck", "node_rank": self.rank, "ranks": ranks})
+
+    def _call_the_roll(self) -> None:
+        first = self.rank * self.plan.procs_per_node
+        beats = {first + local: beat for local, beat in enumerate(self.agent.beats.read())}
+        logs = {rank: self.folder.rank_log(self.plan.attempt, rank) for rank in beats}
+        answers = rollcall.call({rank: pid for rank, pid in self.ready.items() if pid}, logs, beats)
+        self.outbox.put({"event": "present", "node_rank": self.rank, "answers": answers})
 
     def _end(self, reason: str) -> None:
         self.ended_because = self.ended_because or reason

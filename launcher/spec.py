@@ -150,6 +150,13 @@ class Retry(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hang(_Section):
+    seconds: Annotated[float, Ge(1), Le(86400)] | None = 300.0
+    """A rank hangs that has not moved for so long, and for five times as long as its phase ever took in this run; what
+    has no usual length (building, the first step, validating, saving) may take ten times as long. null: never."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LocalOptions(_Section):
     threads: Literal["auto"] | Positive = "auto"
     """CPU threads of each process; auto: the cores of this machine shared out among the processes."""
@@ -231,6 +238,8 @@ class JobSpec(_Section):
     """How the metrics can be read while the run goes on."""
     retry: Retry = field(default_factory=Retry)
     """What to do after a failure."""
+    hang: Hang = field(default_factory=Hang)
+    """When a rank that no longer moves is taken for hung: all ranks say where they are, and the attempt ends."""
     preflight: Literal["off", "warn", "fail", "strict"] = "fail"
     """What envcheck may find on a node before training begins there: fail refuses on a FAIL, strict also on a WARN or
     UNKNOWN, warn only records, off does not look."""

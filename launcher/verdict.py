@@ -107,6 +107,8 @@ def _causes(
     for node_rank in range(plan.nodes):
         node = nodes.get(node_rank, {})
         place = {"node": node_rank, "host": node.get("host")}
+        if node.get("hang"):
+            yield {**place, **node["hang"], "time_ns": 0}
         for rank, outcome in node.get("ranks", {}).items():
             if outcome["state"] == "failed":
                 about = {"rank": int(rank), **outcome["error"]}

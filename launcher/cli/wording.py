@@ -115,5 +115,6 @@ _TELLERS: dict[str, Callable[[Event], Iterator[str]]] = {
     "resumed": lambda event: iter([f"resumed at step {event['step']} from {event['name']}"]),
     "validated": lambda event: iter([f"validated at step {event['step']}: {figures(event['metrics'])}"]),
     "checkpoint": lambda event: iter([f"saved {event['name']}"]),
+    "hang": lambda event: (f"hang: {line}" for line in clean_lines(str(event["text"]))),
     "warning": lambda event: (f"warning: {line}" for line in clean_lines(str(event["text"]))),
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from launcher.heartbeat import Heart
 from launcher.plan import Plan
 from launcher.worker import use
 from launcher.worker.checkpoint import Checkpoints
@@ -27,6 +28,7 @@ class Context:
     stop: Stop
     events: Events
     checkpoints: Checkpoints
+    heart: Heart
     step: int = 0
     """How far the training has come; the only part that changes."""
     epoch: int = 0
@@ -62,6 +64,7 @@ class Context:
             stop=Stop(rank, plan.world_size),
             events=events,
             checkpoints=Checkpoints(plan, rank, events=send),
+            heart=Heart(local_rank, plan.procs_per_node),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from launcher.errors import NotFinite
+from launcher.heartbeat import BETWEEN, ENDING, SAVING, STEP
 from launcher.store import RunFolder
 from launcher.worker.batches import TrainingBatches
 from launcher.worker.context import Context, Outcome
@@ -77,6 +78,7 @@ class Duties:
     def begin_step(self) -> int:
         """The number of the step that is about to be made."""
         step = self.context.step = self.state.step = self.state.step + 1
+        self.context.heart.beat(step, STEP)
         return step
 
     def end_step(self, scalars: Mapping[str, Tensor]) -> None:
@@ -89,6 +91,7 @@ class Duties:
             self._checked_means()
         if self.context.events.progress_is_due():
             self._show_progress()
+        self.context.heart.beat(step, BETWEEN)
 
     def validated(self, values: Mapping[str, float]) -> bool:
         """Take in a validation, the same one on every rank; whether it is the best so far."""
@@ -122,14 +125,17 @@ class Duties:
     def commit(self, weights: Mapping[str, Tensor], more: Mapping[str, Any], *, protect: bool) -> None:
         """Save these weights without another look at them."""
         step = self.state.step
+        self.context.heart.beat(step, SAVING)
         if self.metrics:
             self.metrics.sync()
         training = {**self.state.tree(), **more}
         epoch = self.timetable.epoch(step)
         self.context.checkpoints.save(step, epoch=epoch, model=weights, training=training, protect=protect)
+        self.context.heart.beat(step, BETWEEN)
 
     def outcome(self, *, stopped: bool) -> Outcome:
         """Wait for the last checkpoint, whose writing the digest's computing goes along with."""
+        self.context.heart.beat(self.state.step, ENDING)
         done = self.context.rank == 0 and not stopped
         digest = weights_sha256(self.models.weights()) if done else None
         self.context.checkpoints.wait()

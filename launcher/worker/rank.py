@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -19,7 +20,9 @@ from typing import Any
 
 import torch.distributed as dist
 
+from launcher import rollcall
 from launcher.errors import LauncherError, NotFinite, RequestError
+from launcher.heartbeat import STARTING
 from launcher.plan import Plan
 from launcher.processes import die_with_parent
 from launcher.store import RunFolder, write_whole
@@ -46,6 +49,9 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
     try:
         context = Context.create(plan, rank=rank, local_rank=local_rank, node_rank=node_rank)
         context.stop.install()
+        faulthandler.register(rollcall.SIGNAL, file=sys.stderr.fileno())
+        if plan.spec.task.kind != "script":  # a script says how far it is, or nothing: it may never make a step
+            context.heart.beat(0, STARTING)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         context.events.emit("ready", rank=rank, pid=os.getpid())
         task = tasks.load(plan.spec.task.kind)

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from launcher.errors import JobFailed
+from launcher.heartbeat import BETWEEN
 from launcher.task import Task
 from launcher.worker import numerics, samples, seeding
 from launcher.worker.batches import Stream, ValidationBatches, to_device
@@ -56,6 +57,7 @@ class Validation:
             with self.autocast:
                 values = self.metrics(self.models.to_validate, moved)
             _check(values, self.batches.samples(number))
+            context.heart.beat(step, BETWEEN)
             for name, each in values.items():
                 total = each.sum(dtype=torch.float64)
                 sums[name] = sums[name] + total if name in sums else total

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from launcher import store
 from launcher.store import RunFolder
-from tests.runs.conftest import Bench
+from tests.runs.conftest import JOB, Bench, ended, saved, until
 
 CAUSES = {
     "exception": ("user", "planted on one rank"),
@@ -153,3 +154,28 @@ def test_a_node_that_is_unfit_starts_no_training_and_says_what_to_type(bench: Be
 def test_an_unfit_node_may_be_trained_on_by_who_insists(bench: Bench) -> None:
     done = bench.run("--set", "env.TP_SOCKET_IFNAME=nosuch0", "--preflight", "warn")
     assert done.exit_code == 0, done.stderr
+
+
+HANGS = ("--set", "hang.seconds=4", "--nodes", "2", "--procs-per-node", "1")
+
+
+def test_a_loader_that_sleeps_for_ever_is_found_by_a_roll_call(bench: Bench) -> None:
+    done = bench.run(*HANGS, "--set", "task.args.fault=loader", "--set", "loader.workers=1")
+    cause = bench.show()["root_cause"]
+    assert (done.exit_code, cause["kind"], cause["class"], cause["rank"]) == (1, "hang", "hang", 1), done.stderr
+    assert "rank 0 waits in the backward pass and its all-reduce" in cause["message"]
+    assert "rank 1 is in DataLoader" in cause["message"]
+    assert "_engine_run_backward" in (bench.folder() / "logs/attempt-1/rank-0.log").read_text()
+
+
+def test_a_stopped_rank_is_left_behind_by_a_new_attempt(bench: Bench) -> None:
+    run = bench.start(
+        "run", str(JOB), *HANGS, "--set", "retry.max=1", "--set", "task.args.seconds=0.1", "--set", "training.steps=16"
+    )
+    assert until(saved(bench, 4))
+    ready = [event for event in store.events(RunFolder(bench.folder())) if event["event"] == "ready"]
+    os.kill(next(event["pid"] for event in ready if event["rank"] == 1), signal.SIGSTOP)
+    done = ended(run)
+    assert done.exit_code == 0, done.stderr
+    (hang,) = [event for event in store.events(RunFolder(bench.folder())) if event["event"] == "hang"]
+    assert "rank 1 is stopped, as by SIGSTOP" in hang["text"]

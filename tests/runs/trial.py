@@ -20,10 +20,16 @@ from launcher import Task
 class Noisy(Dataset[tuple[Tensor, Tensor]]):
     """Samples with augmentation that draws from all three generators."""
 
+    def __init__(self, stuck_on: int | None = None) -> None:
+        """On the rank `stuck_on` a sample never comes."""
+        self.stuck_on = stuck_on
+
     def __len__(self) -> int:
         return 90
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if index == 17 and os.environ["RANK"] == str(self.stuck_on):
+            time.sleep(3600)
         noise = torch.randn(8) + random.gauss(0, 1) + float(np.random.rand())
         return torch.full((8,), index / 90) + 0.1 * noise, torch.tensor(index % 3)
 
@@ -41,7 +47,7 @@ def build(*, seconds: float = 0.0, fault: str | None = None, at: int = 8, rank: 
         calls += 1
         time.sleep(seconds)
         value = nn.functional.cross_entropy(model(batch[0]), batch[1])
-        if calls == at and fault is not None and int(os.environ["RANK"]) == rank:
+        if calls == at and fault in FAULTS and int(os.environ["RANK"]) == rank:
             value = value * FAULTS[fault]()
         return value
 
@@ -51,7 +57,7 @@ def build(*, seconds: float = 0.0, fault: str | None = None, at: int = 8, rank: 
     return Task(
         model=model,
         optimizer=optimizer,
-        data=Noisy(),
+        data=Noisy(stuck_on=rank if fault == "loader" else None),
         loss=loss,
         validation=Noisy(),
         metrics=metrics,
