@@ -33,6 +33,8 @@ class Verdict:
     values: Mapping[str, object] = field(default_factory=dict)
 
 
+NO_GPU = "no NVIDIA GPU here: nothing to judge"
+
 Outcome = Union[None, str, Verdict]
 """None is fine; a sentence is the check's own severity; a Verdict is whatever it says."""
 
@@ -106,7 +108,8 @@ def check(
 
     Its parameters name the sections it requires (those with a default: the ones it can do without), its docstring's
     first line is the title and the rest the reason. `modes` are the failure modes (F01…F102) it claims to catch.
-    Where `only_with_gpus` holds, a machine known to have no NVIDIA GPU passes with nothing to judge.
+    Where `only_with_gpus` holds, a machine known to have no NVIDIA GPU passes with nothing to judge, and one whose
+    GPUs give no answer is UNKNOWN.
     """
 
     def register(judge: Callable[..., Outcome]) -> Callable[..., Outcome]:
@@ -148,8 +151,9 @@ def _judge_one(one: Check, facts: Facts) -> Result:
     for section in one.requires:
         if facts.get(section) is None:
             return _result(one, unknown(f"cannot see {section}: {facts.why_absent(section)}"))
-    if one.only_with_gpus and not facts.get("gpus").devices and not facts.get("gpus").error:
-        return _result(one, fine("no NVIDIA GPU here: nothing to judge"))
+    if one.only_with_gpus and not facts.get("gpus").devices:
+        error = facts.get("gpus").error
+        return _result(one, unknown(f"no GPU answered: {error}") if error else fine(NO_GPU))
     sections: dict[str, Any] = {name: facts.get(name) for name in one.requires + one.wishes}
     try:
         outcome = one.judge(**sections)

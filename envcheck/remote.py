@@ -20,7 +20,7 @@ from envcheck.sections.need import Need
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MEETING_SECONDS = 6.0
+MEETING_SECONDS = 10.0
 """How long the machines wait for each other: they do not start at the same moment."""
 CONNECT_SECONDS = 2.0
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, Status, check, fail, fine, unknown, warn
-from envcheck.compatibility import DriverFit, driver_for_cuda, gpu_model, newest_cuda, runs_on, wheel_archs
+from envcheck.compatibility import DriverFit, brand, driver_for_cuda, gpu_model, newest_cuda, runs_on, wheel_archs
 from envcheck.versions import at_least, compare
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ def driver_serves_torchs_cuda(gpus: Gpus, driver: Driver, packages: Packages) ->
     version = gpus.driver or driver.kernel_module
     if packages.torch_cuda is None or version is None:
         return fine("torch is not a CUDA build") if version else unknown("no source tells the driver's version")
+    if driver.platform == "tegra":
+        return unknown("a Jetson's driver follows the releases of JetPack, which the tables do not hold")
     answer = driver_for_cuda(version, packages.torch_cuda)
     if answer.fit is DriverFit.UNKNOWN:
         return unknown(f"the tables have no row for CUDA {packages.torch_cuda}")
     if answer.fit is not DriverFit.UNFIT:
         return None
     saw = f"driver {version} is older than {answer.floor}, the floor of torch's CUDA {packages.torch_cuda}"
-    if driver.compat_library and all(_brand(gpu) == "datacenter" for gpu in gpus.devices):
+    if driver.compat_library and all(brand(gpu.name) == "datacenter" for gpu in gpus.devices):
         return fine(f"{saw}; {driver.compat_library} lifts that")
     wheel = "cu" + (newest_cuda(version) or "126").replace(".", "")
     return fail(saw, own=answer.own, wheel=wheel)
@@ -58,7 +60,7 @@ def driver_has_all_of_torchs_cuda(gpus: Gpus, driver: Driver, packages: Packages
     compiled extension or a kernel for a newer GPU fails much later.
     """
     version = gpus.driver or driver.kernel_module
-    if packages.torch_cuda is None or version is None:
+    if packages.torch_cuda is None or version is None or driver.platform == "tegra":
         return None
     answer = driver_for_cuda(version, packages.torch_cuda)
     if answer.fit is DriverFit.MINOR:
@@ -80,7 +82,7 @@ def forward_compatibility_is_for_data_centre_gpus(driver: Driver, gpus: Gpus) ->
     cuda-compat works on data-centre GPUs; elsewhere CUDA ends with error 804, "forward compatibility was attempted on
     non supported HW".
     """
-    consumer = [gpu.name for gpu in gpus.devices if _brand(gpu) == "geforce"]
+    consumer = [gpu.name for gpu in gpus.devices if brand(gpu.name) == "geforce"]
     if driver.compat_library and consumer:
         folder = driver.compat_library.rpartition("/")[0]
         return fail(
@@ -198,14 +200,9 @@ def torch_has_kernels_for_every_gpu(gpus: Gpus, packages: Packages, host: Host, 
     return None
 
 
-def _brand(gpu: Gpu) -> str:
-    model = gpu_model(gpu.name)
-    return model.brand if model else ""
-
-
 def _runtime_brand(gpu: Gpu) -> str:
     """The NVIDIA runtime's own word for the brand."""
-    return {"datacenter": "tesla", "geforce": "geforcertx" if "RTX" in gpu.name else "geforce"}.get(_brand(gpu), "")
+    return {"datacenter": "tesla", "geforce": "geforcertx" if "RTX" in gpu.name else "geforce"}.get(brand(gpu.name), "")
 
 
 def _condition_holds(condition: str, known: dict[str, str]) -> bool:

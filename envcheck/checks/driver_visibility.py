@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, Status, check, fail, fine, unknown
 
 if TYPE_CHECKING:
-    from envcheck.sections.gpus import Driver, Engine, Gpus
+    from envcheck.sections.gpus import Driver, Engine, Gpus, KernelLog
     from envcheck.sections.host import Environment, Host
     from envcheck.sections.need import Need
 
+REFUSAL = re.compile(r"not supported by|[Oo]pen kernel modules|RmInitAdapter failed")
+"""What the driver says of a GPU it does not take."""
 
-@check(
-    "DRV005",
-    remedy="start the container with `--gpus all` (or `--device nvidia.com/gpu=all` where CDI is set up)",
-    modes=("F05",),
-)
+
+@check("DRV005", remedy="{what}", modes=("F05",))
 def process_was_given_the_hosts_gpus(driver: Driver, need: Need) -> Outcome:
     """A host with GPUs gives them to this process.
 
@@ -26,7 +26,9 @@ def process_was_given_the_hosts_gpus(driver: Driver, need: Need) -> Outcome:
         return unknown("cannot see the PCI bus, so the host may have GPUs or none")
     if not driver.pci_gpus or driver.device_nodes or need.device == "cpu":
         return None
-    return f"the PCI bus has {driver.pci_gpus} NVIDIA GPUs, /dev has no nvidia device"
+    given = "start the container with `--gpus all` (or `--device nvidia.com/gpu=all` where CDI is set up)"
+    what = given if driver.kernel_module else f"install NVIDIA's driver on this machine, and load it; then, {given}"
+    return fail(f"the PCI bus has {driver.pci_gpus} NVIDIA GPUs, /dev has no nvidia device", what=what)
 
 
 @check(
@@ -67,6 +69,29 @@ def driver_answers(gpus: Gpus) -> Outcome:
 
 
 @check(
+    "DRV018",
+    remedy="install a driver that knows this GPU (envcheck can-run tells from which on), for Blackwell with the open "
+    "kernel modules (nvidia-open); what the driver says of it: sudo dmesg | grep NVRM",
+    modes=("F01",),
+)
+def driver_drives_the_gpus_of_the_bus(
+    gpus: Gpus, driver: Driver, need: Need, kernel_log: KernelLog | None = None
+) -> Outcome:
+    """The driver drives the GPUs that are on the PCI bus.
+
+    A driver older than the GPU, or its closed kernel module where the GPU wants the open one, loads without complaint
+    and shows no GPU: nvidia-smi says "No devices were found".
+    """
+    if not driver.pci_gpus or not driver.kernel_module or need.device == "cpu":
+        return fine("no GPU on the bus, no driver, or a job for the CPU: nothing to judge")
+    if gpus.devices or gpus.error:
+        return None
+    lines = [line for line in (kernel_log.lines if kernel_log else ()) if REFUSAL.search(line)]
+    because = f": {lines[-1]}" if lines else ""
+    return f"the bus has {driver.pci_gpus} NVIDIA GPUs, driver {driver.kernel_module} drives none{because}"
+
+
+@check(
     "DRV008",
     remedy="on the host: sudo nvidia-modprobe -u -c=0; then start the container again",
     modes=("F08",),
@@ -76,6 +101,8 @@ def unified_memory_device_is_there(driver: Driver) -> Outcome:
 
     nvidia-smi does not need it, CUDA does: everything looks healthy and `torch.cuda.is_available()` is False.
     """
+    if driver.platform == "tegra":
+        return fine("a Jetson has no unified memory device: nothing to judge")
     if any(name.removeprefix("nvidia").isdigit() for name in driver.device_nodes):
         return None if "nvidia-uvm" in driver.device_nodes else "/dev has GPUs and no nvidia-uvm"
     return fine("no GPU device here: nothing to judge")

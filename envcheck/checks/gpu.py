@@ -6,12 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, Status, Verdict, check, fail, unknown, warn
-from envcheck.compatibility import gpu_model, table
+from envcheck.compatibility import brand, table
 
 if TYPE_CHECKING:
     from envcheck.sections.gpus import Gpus, KernelLog
     from envcheck.sections.need import Need
 
+UNLISTED = {"meaning": "not in the catalogue of this envcheck", "severity": "warn", "action": "support"}
 XID = re.compile(r"\b(S?Xid) \((?:PCI:)?([^)]*)\): (\d+)")
 
 
@@ -30,7 +31,7 @@ def memory_has_no_uncorrectable_errors(gpus: Gpus) -> Outcome:
     for gpu in gpus.devices:
         if gpu.ecc_uncorrected:
             return fail(f"GPU {gpu.index} ({gpu.bus}) has {gpu.ecc_uncorrected} uncorrectable errors", index=gpu.index)
-    if silent and all(_is_data_centre(gpu.name) for gpu in silent):
+    if silent and all(brand(gpu.name) == "datacenter" for gpu in silent):
         return unknown(f"GPU {silent[0].index} tells no error counts (is ECC switched off?)")
     return None
 
@@ -63,9 +64,10 @@ def no_row_waits_for_remapping(gpus: Gpus) -> Outcome:
 def kernel_log_has_no_xid(gpus: Gpus, kernel_log: KernelLog) -> Outcome:
     """The kernel's log holds no Xid or SXid of a GPU or switch.
 
-    An Xid is the driver's word for what broke: 48 memory, 74 NVLink, 79 "fallen off the bus", 94 and 95 contained and
-    uncontained errors. Those a program causes (13, 31, 43, 45) only warn. Where the log cannot be read (a container
-    without CAP_SYSLOG) the answer is UNKNOWN: no news is not good news.
+    An Xid is the driver's word for what broke: 48 memory, 74 NVLink, 79 "fallen off the bus", 95 uncontained errors.
+    Those a program causes (13, 31, 43, 45) or survives only warn. The log keeps a line until the next boot, or `sudo
+    dmesg --clear`, though the GPU was reset since. Where it cannot be read (a container without CAP_SYSLOG) the answer
+    is UNKNOWN: no news is not good news.
     """
     verdicts = [_xid_verdict(match) for line in kernel_log.lines for match in XID.finditer(line)]
     return next((one for one in verdicts if one.status is Status.FAIL), next(iter(verdicts), None))
@@ -84,6 +86,8 @@ def clocks_are_not_held_back(gpus: Gpus) -> Outcome:
 
     It does so silently, and in a synchronous job every other GPU waits for the slowest.
     """
+    if all(gpu.throttle is None for gpu in gpus.devices):
+        return unknown("no GPU tells why its clocks are what they are")
     for gpu in gpus.devices:
         if gpu.throttle:
             heat = f" at {gpu.temperature} C" if gpu.temperature else ""
@@ -175,11 +179,13 @@ def mig_fits_the_job(gpus: Gpus, need: Need) -> Outcome:
 def _xid_verdict(match: re.Match[str]) -> Verdict:
     word, place, number = match.groups()
     catalogue = table("xids")
-    row = catalogue["xids"].get(number, {"meaning": "not in the catalogue", "action": "drain", "severity": "fail"})
+    row = _switch_error(match) if word == "SXid" else catalogue["xids"].get(number, UNLISTED)
     verdict = fail if row["severity"] == "fail" else warn
     return verdict(f"{word} {number} at {place}: {row['meaning']}", action=catalogue["actions"][row["action"]])
 
 
-def _is_data_centre(name: str) -> bool:
-    model = gpu_model(name)
-    return model is not None and model.brand == "datacenter"
+def _switch_error(match: re.Match[str]) -> dict[str, str]:
+    """The numbers of an NVSwitch are others than a GPU's; the line itself tells whether it is fatal."""
+    if "non-fatal" in match.string[match.end() :].lower():
+        return {"meaning": "an NVSwitch met an error it calls non-fatal", "severity": "warn", "action": "support"}
+    return {"meaning": "an NVSwitch met an error", "severity": "fail", "action": "reset"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, Status, check, fail, fine, unknown, warn
-from envcheck.compatibility import table
+from envcheck.compatibility import brand, table
 from envcheck.versions import at_least
 
 if TYPE_CHECKING:
@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     severity=Status.WARN,
     modes=("F82",),
 )
-def pcie_links_have_their_full_width(pci: Pci) -> Outcome:
+def pcie_links_have_their_full_width(pci: Pci, gpus: Gpus | None = None) -> Outcome:
     """Every GPU's PCIe link has all its lanes, and the speed of its siblings.
 
     A badly seated card trains down to x8 or an older generation and still works: loading data is slower for ever.
-    Speed is compared between the GPUs of a node only, because an idle link slows down by itself.
+    Speed is compared between the data-centre GPUs of a node only: the link of others slows down by itself when idle.
     """
     for gpu in pci.gpus:
         if gpu.width and gpu.max_width and gpu.width < gpu.max_width:
             return warn(f"{gpu.bus} runs at x{gpu.width} of x{gpu.max_width}", bus=gpu.bus)
-    fastest = max((gpu.speed or 0.0 for gpu in pci.gpus), default=0.0)
+    steady = {gpu.bus for gpu in gpus.devices if brand(gpu.name) == "datacenter"} if gpus else set()
+    fastest = max((gpu.speed or 0.0 for gpu in pci.gpus if gpu.bus in steady), default=0.0)
     for gpu in pci.gpus:
-        if gpu.speed and gpu.speed < fastest:
+        if gpu.bus in steady and gpu.speed and gpu.speed < fastest:
             return warn(f"{gpu.bus} runs at {gpu.speed:g} GT/s, its fastest sibling at {fastest:g}", bus=gpu.bus)
     return None
 
@@ -41,14 +42,27 @@ def pcie_links_have_their_full_width(pci: Pci) -> Outcome:
     modes=("F84",),
     only_with_gpus=True,
 )
-def nvlinks_are_up(gpus: Gpus) -> Outcome:
-    """Every NVLink of every GPU is up.
+def nvlinks_are_up(gpus: Gpus, driver: Driver) -> Outcome:
+    """Every NVLink that should be up is up.
 
-    With one link down NCCL falls back to fewer channels or to PCIe, and the whole ring is as slow as that GPU.
+    With one link down NCCL falls back to fewer channels or to PCIe, and the whole ring is as slow as that GPU. Where
+    links are bridges between two cards, a card without one, or with bridges on some of its links only, is no fault.
     """
-    for gpu in gpus.devices:
-        if gpu.nvlinks and gpu.nvlinks_up is not None and gpu.nvlinks_up < gpu.nvlinks:
-            return fail(f"GPU {gpu.index} has {gpu.nvlinks_up} of {gpu.nvlinks} NVLinks up", index=gpu.index)
+    linked = [gpu for gpu in gpus.devices if gpu.nvlinks and gpu.nvlinks_up is not None]
+    if not linked:
+        return fine("no GPU tells of NVLinks: nothing to judge")
+    wired = driver.nvswitches > 0 or any(gpu.fabric == "completed" or "SXM" in gpu.name for gpu in linked)
+    most = max(gpu.nvlinks_up or 0 for gpu in linked)
+    for gpu in linked:
+        up = gpu.nvlinks_up or 0
+        saw, verdict = f"GPU {gpu.index} has {up} of {gpu.nvlinks} NVLinks up", fail
+        if not wired and 0 < up < most:
+            verdict = warn
+        elif not wired or up == gpu.nvlinks:
+            continue
+        elif 0 < up == most:  # all alike: some models have fewer links than their chip
+            verdict = warn
+        return verdict(saw, index=gpu.index)
     return None
 
 

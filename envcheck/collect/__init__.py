@@ -20,6 +20,8 @@ class Source(NamedTuple):
     module: str
     seconds: float
     tier: str = "static"
+    after: str = ""
+    """A section that is collected before: what computes on the GPUs would be seen there as somebody who uses them."""
 
 
 SOURCES = {
@@ -27,7 +29,7 @@ SOURCES = {
     "python": Source("envcheck.collect.python", 2),
     "environment": Source("envcheck.collect.environment", 2),
     "driver": Source("envcheck.collect.driver", 3),
-    "gpus": Source("envcheck.collect.gpus", 15),
+    "gpus": Source("envcheck.collect.gpus", 32),
     "pci": Source("envcheck.collect.pci", 3),
     "kernel_log": Source("envcheck.collect.kernel_log", 5),
     "engine": Source("envcheck.collect.engine", 3),
@@ -41,8 +43,8 @@ SOURCES = {
     "network": Source("envcheck.collect.network", 2),
     "names": Source("envcheck.collect.names", 4),
     "rendezvous": Source("envcheck.collect.rendezvous", 4),
-    "torch": Source("envcheck.collect.torch", 180, tier="torch"),
-    "collective": Source("envcheck.collect.collective", 180, tier="collective"),
+    "torch": Source("envcheck.collect.torch", 180, tier="torch", after="gpus"),
+    "collective": Source("envcheck.collect.collective", 180, tier="collective", after="torch"),
 }
 
 
@@ -56,10 +58,11 @@ def collect(machine: Machine, tiers: Iterable[str] = ("static",), only: Iterable
         tiers=tiers,
         sections={"need": machine.need},
     )
-    probes = [_Probe(name, SOURCES[name], machine) for name in wanted]
-    for probe in probes:
-        probe.start()
-    for probe in probes:
+    probes: dict[str, _Probe] = {}
+    for name in wanted:
+        probes[name] = _Probe(name, SOURCES[name], machine, probes.get(SOURCES[name].after))
+        probes[name].start()
+    for probe in probes.values():
         facts = probe.added_to(facts)
     return facts
 
@@ -67,14 +70,16 @@ def collect(machine: Machine, tiers: Iterable[str] = ("static",), only: Iterable
 class _Probe(threading.Thread):
     """One collector in a daemon thread: a hanging file system can be left behind, not interrupted."""
 
-    def __init__(self, name: str, source: Source, machine: Machine) -> None:
+    def __init__(self, name: str, source: Source, machine: Machine, before: _Probe | None) -> None:
         super().__init__(daemon=True)
-        self.section, self.source, self.machine = name, source, machine
+        self.section, self.source, self.machine, self.before = name, source, machine, before
         self.found: Any = None
         self.why: str | None = None
-        self.deadline = time.monotonic() + source.seconds
+        self.deadline: float = (before.deadline if before else time.monotonic()) + source.seconds
 
     def run(self) -> None:
+        if self.before:
+            self.before.join(max(0.0, self.before.deadline - time.monotonic()))
         try:
             self.found = importlib.import_module(self.source.module).collect(self.machine)
         except Absent as absent:

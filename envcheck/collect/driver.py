@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from envcheck.machine import Absent
 from envcheck.sections.gpus import Driver
+from envcheck.versions import parse
 
 if TYPE_CHECKING:
     from envcheck.machine import Machine
@@ -22,7 +23,7 @@ LIBRARY_FOLDERS = (
     "/usr/local/nvidia/lib64",
     "/usr/lib/wsl/lib",
 )
-DRIVER_LIBRARY = re.compile(r"^lib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)$")
+DRIVER_LIBRARY = re.compile(r"^lib(?:cuda|nvidia-ml)\.so\.(\d{3,}\.\d+(?:\.\d+)?)$")
 
 
 def collect(machine: Machine) -> Driver:
@@ -41,6 +42,7 @@ def collect(machine: Machine) -> Driver:
         if classes and any(c.startswith(BRIDGE_CLASS) for c in classes)
         else None,
         modules=_modules(machine.read_or_none("/proc/modules") or ""),
+        platform=_platform(machine),
         compat_library=_compat_library(machine),
     )
 
@@ -62,11 +64,19 @@ def _fabric_manager(machine: Machine) -> str | None:
     return _first(re.search(r"(\d+\.\d+(?:\.\d+)?)", said))
 
 
+def _platform(machine: Machine) -> str:
+    if machine.path("/dev/dxg").exists():
+        return "wsl"
+    return "tegra" if "nvidia,tegra" in (machine.read_or_none("/proc/device-tree/compatible") or "") else ""
+
+
 def _user_library(machine: Machine) -> str | None:
+    """Of several, which an image brings along beside the driver's own, the one that libcuda.so.1 leads to."""
     for folder in LIBRARY_FOLDERS:
-        for name in machine.names(folder):
-            if found := DRIVER_LIBRARY.match(name):
-                return found[1]
+        target = machine.path(f"{folder}/libcuda.so.1").resolve().name
+        found = [match[1] for name in [target, *machine.names(folder)] if (match := DRIVER_LIBRARY.match(name))]
+        if found:
+            return found[0] if DRIVER_LIBRARY.match(target) else max(found, key=parse)
     return None
 
 

@@ -13,12 +13,14 @@ from envcheck.sections.gpus import Gpus
 if TYPE_CHECKING:
     from envcheck.machine import Machine
 
-SECONDS = 6.0
+SECONDS = 15.0
+"""The driver of a node whose GPUs nobody uses is initialised by the question, a second or so for each."""
 
 
 def collect(machine: Machine) -> Gpus:
     seen = driver.collect(machine)
-    if seen.pci_gpus == 0 and not seen.device_nodes and seen.kernel_module is None:
+    elsewhere = seen.platform or seen.device_nodes or seen.kernel_module
+    if seen.pci_gpus == 0 and not elsewhere:
         return Gpus(source="pci")
     try:
         return _by_nvml(machine)

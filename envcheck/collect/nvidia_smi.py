@@ -13,12 +13,16 @@ from envcheck.sections.gpus import Gpu, Gpus
 if TYPE_CHECKING:
     from envcheck.machine import Machine
 
+WORDS = ("event", "throttle")
+NO_GPU = "No devices were found"
 THROTTLE_NAMES = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
 
 
 def query(machine: Machine, seconds: float) -> Gpus:
     """Run nvidia-smi. A driver that answers with an error is a fact; a missing tool raises Absent."""
     answer = machine.run(["nvidia-smi", "-q", "-x"], seconds)
+    if NO_GPU in answer.stdout:
+        return Gpus(source="nvidia-smi")
     if "<nvidia_smi_log>" not in answer.stdout:
         said = (answer.stdout.strip() or answer.stderr.strip() or f"exit {answer.returncode}").splitlines()[0]
         return Gpus(source="nvidia-smi", error=said)
@@ -56,7 +60,7 @@ def _gpu(index: int, node: ElementTree.Element) -> Gpu:
         ecc_uncorrected=_ecc(node),
         remap_pending=_yes(_told(node, "remapped_rows/remapped_row_pending")),
         remap_failed=_yes(_told(node, "remapped_rows/remapped_row_failure")),
-        throttle=tuple(name for name in THROTTLE_NAMES if _throttled(node, name)),
+        throttle=_throttle(node),
         nvlinks_up=sum("Active" in link for link in links) if links else None,
         nvlinks=len(links) or None,
         processes=tuple(
@@ -88,7 +92,8 @@ def _ecc(node: ElementTree.Element) -> int | None:
     return sum(known) if known else None
 
 
-def _throttled(node: ElementTree.Element, name: str) -> bool:
+def _throttle(node: ElementTree.Element) -> tuple[str, ...] | None:
     """The tags were renamed from `throttle` to `event` with driver 535."""
-    paths = (f"clocks_{word}_reasons/clocks_{word}_reason_{name}" for word in ("event", "throttle"))
-    return any(_told(node, path) == "Active" for path in paths)
+    paths = [(name, f"clocks_{word}_reasons/clocks_{word}_reason_{name}") for name in THROTTLE_NAMES for word in WORDS]
+    told = {name: text for name, path in paths if (text := _told(node, path))}
+    return tuple(name for name, text in told.items() if text == "Active") if told else None

@@ -5,10 +5,11 @@ A process of its own, because NVML can hang on a sick GPU and a thread inside a 
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import sys
-from typing import Any, Callable
+from typing import Any
 
 from envcheck.sections.gpus import Gpu, Gpus
 
@@ -20,7 +21,9 @@ THROTTLE_BITS = {
     0x40: "hw_thermal_slowdown",
     0x80: "hw_power_brake_slowdown",
 }
-MAX_NVLINKS = 18
+MAX_NVLINKS = 36
+GONE = (15, 16)
+"""NVML_ERROR_GPU_IS_LOST and NVML_ERROR_RESET_REQUIRED."""
 
 
 def main() -> int:
@@ -45,15 +48,19 @@ def _everything(nvml: Any) -> Gpus:
     ask = _Ask(nvml)
     error = None
     devices = []
-    for index in range(ask(nvml.nvmlDeviceGetCount) or 0):
+    try:
+        count = nvml.nvmlDeviceGetCount()
+    except nvml.NVMLError as failure:
+        error, count = str(failure), 0
+    for index in range(count):
         try:
             devices.append(_device(nvml, ask, index))
         except nvml.NVMLError as failure:
             error = f"GPU {index}: {failure}"
-    cuda = ask(nvml.nvmlSystemGetCudaDriverVersion)
+    cuda = ask("nvmlSystemGetCudaDriverVersion")
     return Gpus(
         source="nvml",
-        driver=_text(ask(nvml.nvmlSystemGetDriverVersion)),
+        driver=_text(ask("nvmlSystemGetDriverVersion")),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
         devices=tuple(devices),
         error=error,
@@ -62,74 +69,79 @@ def _everything(nvml: Any) -> Gpus:
 
 def _device(nvml: Any, ask: _Ask, index: int) -> Gpu:
     gpu = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = ask(nvml.nvmlDeviceGetMemoryInfo, gpu)
-    capability = ask(nvml.nvmlDeviceGetCudaComputeCapability, gpu)
-    mig = ask(nvml.nvmlDeviceGetMigMode, gpu)
-    remapped = ask(nvml.nvmlDeviceGetRemappedRows, gpu)
-    reasons = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, gpu) or 0
-    links = [ask(nvml.nvmlDeviceGetNvLinkState, gpu, link) for link in range(MAX_NVLINKS)]
+    memory = ask("nvmlDeviceGetMemoryInfo", gpu)
+    capability = ask("nvmlDeviceGetCudaComputeCapability", gpu)
+    mig = ask("nvmlDeviceGetMigMode", gpu)
+    remapped = ask("nvmlDeviceGetRemappedRows", gpu)
+    reasons = ask("nvmlDeviceGetCurrentClocksThrottleReasons", gpu)
+    links = [ask("nvmlDeviceGetNvLinkState", gpu, link) for link in range(MAX_NVLINKS)]
     known = [link for link in links if link is not None]
-    persistence = ask(nvml.nvmlDeviceGetPersistenceMode, gpu)
-    pci = ask(nvml.nvmlDeviceGetPciInfo, gpu)
+    persistence = ask("nvmlDeviceGetPersistenceMode", gpu)
+    pci = ask("nvmlDeviceGetPciInfo", gpu)
     return Gpu(
         index=index,
         name=_text(nvml.nvmlDeviceGetName(gpu)) or "",
-        uuid=_text(ask(nvml.nvmlDeviceGetUUID, gpu)) or "",
+        uuid=_text(ask("nvmlDeviceGetUUID", gpu)) or "",
         bus=bus_address(_text(pci.busId) or "") if pci else "",
         capability=f"{capability[0]}.{capability[1]}" if capability else None,
         memory_mib=memory.total >> 20 if memory else None,
         memory_used_mib=memory.used >> 20 if memory else None,
-        temperature=ask(nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU),
+        temperature=ask("nvmlDeviceGetTemperature", gpu, nvml.NVML_TEMPERATURE_GPU),
         persistence=None if persistence is None else bool(persistence),
-        compute_mode=COMPUTE_MODES.get(ask(nvml.nvmlDeviceGetComputeMode, gpu)),
+        compute_mode=COMPUTE_MODES.get(ask("nvmlDeviceGetComputeMode", gpu)),
         mig=None if mig is None else bool(mig[0]),
-        mig_instances=_mig_instances(nvml, ask, gpu) if mig and mig[0] else (),
+        mig_instances=_mig_instances(ask, gpu) if mig and mig[0] else (),
         ecc_uncorrected=_ecc(nvml, ask, gpu),
         remap_pending=None if remapped is None else bool(remapped[2]),
         remap_failed=None if remapped is None else bool(remapped[3]),
-        throttle=tuple(name for bit, name in THROTTLE_BITS.items() if reasons & bit),
+        throttle=None if reasons is None else tuple(name for bit, name in THROTTLE_BITS.items() if reasons & bit),
         nvlinks_up=sum(known) if known else None,
         nvlinks=len(known) if known else None,
-        processes=tuple(_process(nvml, ask, one) for one in ask(nvml.nvmlDeviceGetComputeRunningProcesses, gpu) or ()),
-        fabric=_fabric(nvml, gpu),
+        processes=tuple(_process(ask, one) for one in ask("nvmlDeviceGetComputeRunningProcesses", gpu) or ()),
+        fabric=_fabric(nvml, ask, gpu),
     )
 
 
 class _Ask:
-    """Call NVML; what this GPU or driver does not support is None."""
+    """Call NVML by name. What this GPU, driver or pynvml does not support, or does not let us see, is None; that the
+    GPU is gone is raised."""
 
     def __init__(self, nvml: Any) -> None:
-        self.failures = (nvml.NVMLError, AttributeError)
+        self.nvml = nvml
 
-    def __call__(self, question: Callable[..., Any], *arguments: Any) -> Any:
+    def __call__(self, question: str, *arguments: Any) -> Any:
         try:
-            return question(*arguments)
-        except self.failures:
+            return getattr(self.nvml, question, lambda *_: None)(*arguments)
+        except self.nvml.NVMLError as error:
+            if getattr(error, "value", None) in GONE:
+                raise
             return None
 
 
-def _mig_instances(nvml: Any, ask: _Ask, gpu: Any) -> tuple[str, ...]:
-    count = ask(nvml.nvmlDeviceGetMaxMigDeviceCount, gpu) or 0
-    handles = [ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, index) for index in range(count)]
-    return tuple(_text(ask(nvml.nvmlDeviceGetUUID, handle)) or "" for handle in handles if handle is not None)
+def _mig_instances(ask: _Ask, gpu: Any) -> tuple[str, ...]:
+    count = ask("nvmlDeviceGetMaxMigDeviceCount", gpu) or 0
+    handles = [ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu, index) for index in range(count)]
+    return tuple(_text(ask("nvmlDeviceGetUUID", handle)) or "" for handle in handles if handle is not None)
 
 
 def _ecc(nvml: Any, ask: _Ask, gpu: Any) -> int | None:
-    count = ask(nvml.nvmlDeviceGetTotalEccErrors, gpu, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
+    count = ask("nvmlDeviceGetTotalEccErrors", gpu, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
     return None if count is None else int(count)
 
 
-def _process(nvml: Any, ask: _Ask, process: Any) -> str:
-    return f"{process.pid} {_text(ask(nvml.nvmlSystemGetProcessName, process.pid)) or '?'}"
+def _process(ask: _Ask, process: Any) -> str:
+    name = _text(ask("nvmlSystemGetProcessName", process.pid))
+    return f"{process.pid} {name or '?'}"
 
 
-def _fabric(nvml: Any, gpu: Any) -> str | None:
-    try:
-        info = nvml.c_nvmlGpuFabricInfo_t()
-        nvml.nvmlDeviceGetGpuFabricInfo(gpu, info)
-        return FABRIC_STATES.get(info.state)
-    except (nvml.NVMLError, AttributeError, TypeError):
+def _fabric(nvml: Any, ask: _Ask, gpu: Any) -> str | None:
+    """pynvml hands the record on as it is: it wants a reference, and would let NVML write anywhere without."""
+    if not hasattr(nvml, "c_nvmlGpuFabricInfo_t"):  # a pynvml of before the switches had a fabric
         return None
+    info = nvml.c_nvmlGpuFabricInfo_t()
+    if ask("nvmlDeviceGetGpuFabricInfo", gpu, ctypes.byref(info)) is None:
+        return None
+    return FABRIC_STATES.get(info.state)
 
 
 def bus_address(spelt: str) -> str:
@@ -139,7 +151,7 @@ def bus_address(spelt: str) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 if __name__ == "__main__":

@@ -70,6 +70,12 @@ def gpu_model(product: str) -> GpuModel | None:
     return None
 
 
+def brand(product: str) -> str:
+    """`datacenter`, `workstation`, `geforce` or `jetson`; empty for a product the table does not know."""
+    model = gpu_model(product)
+    return model.brand if model else ""
+
+
 class GpuDrivers(NamedTuple):
     """The drivers that drive one generation of GPUs."""
 

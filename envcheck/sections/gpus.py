@@ -22,6 +22,8 @@ class Driver:
     """Loaded kernel modules whose name begins with `nvidia`, and `nv_peer_mem`."""
     fabric_manager: Optional[str] = None
     """Version of the installed fabric manager."""
+    platform: str = ""
+    """`wsl` or `tegra` (a Jetson), where the GPU is not on the PCI bus and much of the usual is missing."""
     compat_library: Optional[str] = None
     """A forward-compatibility libcuda that comes before the driver's own."""
 
@@ -49,7 +51,7 @@ class Gpu:
     """Uncorrectable errors since the driver was loaded."""
     remap_pending: Optional[bool] = None
     remap_failed: Optional[bool] = None
-    throttle: tuple[str, ...] = ()
+    throttle: Optional[tuple[str, ...]] = None
     """Active reasons: `hw_slowdown`, `hw_thermal_slowdown`, `hw_power_brake_slowdown`, `sw_thermal_slowdown`."""
     nvlinks_up: Optional[int] = None
     nvlinks: Optional[int] = None

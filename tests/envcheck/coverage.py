@@ -16,9 +16,10 @@ Written by a test run (`UPDATE_COVERAGE=1 python -m pytest tests/envcheck`), not
 with the fault planted and without it (which must pass); each check also without the source of its facts (which must be
 UNKNOWN).
 
-*natural*: the fault really happened, in files, variables, limits or sockets. *fake*: a made-up /proc, /sys, library
-folder or tool answered, so the row proves the reading and the decision, not that the hardware tells the truth.
-*recorded*: text that another machine wrote.
+*natural*: the fault really happened on the machine of the run, which has no GPU: in files, variables, limits, sockets,
+namespaces, or two nodes with an sshd each. *fake*: a made-up /proc, /sys, library folder or tool answered, so the row
+proves the reading and the decision, not that the hardware tells the truth. *recorded*: lines as machines with that
+fault write them, taken from public reports; none was recorded by this project.
 """
 
 

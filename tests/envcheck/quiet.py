@@ -25,7 +25,7 @@ from tests.envcheck.paper import (
 )
 from tests.envcheck.proofs.driver import RTX, compat_library, image_requires, nvswitches
 from tests.envcheck.proofs.driver_visibility import docker_host, without_device_nodes
-from tests.envcheck.proofs.gpu import PROCESS, bridge, ecc, infiniband, iommu
+from tests.envcheck.proofs.gpu import PROCESS, bridge, ecc, infiniband, iommu, link
 from tests.envcheck.proofs.job import BEFORE
 from tests.envcheck.proofs.libraries import cpu_torch
 
@@ -75,6 +75,20 @@ def models(*names: str, **parts: str) -> Step:
 
 
 LOOPBACK_NAME = change("names", addresses=("127.0.1.1",))
+
+
+def no_devices(bench: Bench) -> None:
+    bench.answer("nvidia-smi -q -x", "No devices were found\n", returncode=6)
+
+
+def links_of(*speeds: str) -> Step:
+    def build(bench: Bench) -> None:
+        for index, speed in enumerate(speeds):
+            link(bench, f"0000:{0x10 + index:02x}:00.0", speed=speed)
+
+    return build
+
+
 BRIDGE_AND_CARDS = change(
     "network",
     interfaces=(
@@ -198,6 +212,8 @@ QUIET = [
         models(H100, mig="<mig_mode><current_mig>Enabled</current_mig></mig_mode>"),
         wants(device="cpu"),
     ),
+    quiet("DRV018", "a job for the CPU", h100_node, no_devices, wants(device="cpu")),
+    quiet("GPU011", "an idle GeForce beside a busy one", models(RTX, RTX), links_of("2.5 GT/s PCIe", "16.0 GT/s PCIe")),
     quiet("GPU011", "a bus that tells no widths", lambda bench: pci_gpu(bench, "0000:10:00.0")),
     quiet(
         "GPU013",

@@ -90,6 +90,19 @@ def test_a_collector_that_hangs_leaves_its_section_absent(monkeypatch: pytest.Mo
     assert seen.why_absent("host") == "no answer within 0.1 s"
 
 
+def test_torch_is_looked_at_only_after_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What it computes there would be seen as a stranger's process on the GPU."""
+    order = tmp_path / "order"
+    for name, pause in (("gpus", 0.2), ("torch", 0)):
+        text = f"import pathlib, time\ndef collect(machine):\n    time.sleep({pause})\n"
+        text += f"    with pathlib.Path({str(order)!r}).open('a') as file: file.write('{name} ')\n"
+        (tmp_path / f"{name}_noted.py").write_text(text)
+        monkeypatch.setitem(collection.SOURCES, name, collection.SOURCES[name]._replace(module=f"{name}_noted"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    collect(Machine(Need()), ("static", "torch"), only=["gpus", "torch"])
+    assert order.read_text() == "gpus torch "
+
+
 def test_secrets_and_passwords_in_proxies_are_not_collected() -> None:
     environ = {"HF_TOKEN": "s3cret", "PYTORCH_API_KEY": "s3cret", "https_proxy": "http://me:s3cret@proxy:3128"}
     seen = collect(Machine(Need(), environ=environ), only=["environment"])

@@ -19,6 +19,11 @@ def docker_host(bench: Bench) -> None:
     bench.file("/etc/docker/daemon.json", '{"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}')
 
 
+def driver_of_before(bench: Bench) -> None:
+    bench.answer("nvidia-smi -q -x", "No devices were found\n", returncode=6)
+    bench.answer("dmesg", "NVRM: The NVIDIA GPU 0000:10:00.0 installed in this system is not supported by the driver\n")
+
+
 def wants_eight(bench: Bench) -> None:
     h100_node(bench)
     bench.wants(device="cuda", procs_per_node=8)
@@ -141,5 +146,13 @@ PROOFS = [
         "share 8 visible GPUs",
         base=wants_eight,
         plant=lambda bench: bench.wants(procs_per_node=9),
+    ),
+    fake(
+        "DRV018",
+        "F01",
+        "a driver that finds none of the eight GPUs of the bus",
+        "the bus has 8 NVIDIA GPUs, driver 580.95.05 drives none: NVRM: The NVIDIA GPU",
+        base=h100_node,
+        plant=driver_of_before,
     ),
 ]

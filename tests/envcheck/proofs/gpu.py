@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from envcheck.check import Status
 from tests.envcheck.bench import Bench
-from tests.envcheck.paper import H100, gpus, h100_node, pci_gpu
+from tests.envcheck.paper import H100, gpus, h100_node, pci_gpu, smi_gpu, smi_log
 from tests.envcheck.proof import fake
 
 RTX = "NVIDIA GeForce RTX 4090"
@@ -27,6 +27,10 @@ def remap(pending: str = "No", failure: str = "No") -> str:
         f"<remapped_rows><remapped_row_pending>{pending}</remapped_row_pending>"
         f"<remapped_row_failure>{failure}</remapped_row_failure></remapped_rows>"
     )
+
+
+def two_gpus(bench: Bench, *links: str) -> None:
+    bench.answer("nvidia-smi -q -x", smi_log([smi_gpu(index, nvlink=one) for index, one in enumerate(links)]))
 
 
 def link(bench: Bench, bus: str, width: int = 16, speed: str = "32.0 GT/s PCIe") -> None:
@@ -146,6 +150,26 @@ PROOFS = [
     ),
     fake(
         "GPU003",
+        "F80",
+        "a kernel log with an SXid that is not fatal",
+        "calls non-fatal",
+        cure=lambda b: log(b, ""),
+        plant=lambda b: log(b, "[9.9] nvidia-nvswitch0: SXid (PCI:0000:05:00.0): 12028, Non-fatal, Link 32\n"),
+        kind="R",
+        status=Status.WARN,
+    ),
+    fake(
+        "GPU003",
+        "F80",
+        "a kernel log with an Xid that nobody knows",
+        "Xid 4711 at 0000:1b:00: not in the catalogue",
+        cure=lambda b: log(b, ""),
+        plant=lambda b: log(b, XID.format(4711)),
+        kind="R",
+        status=Status.WARN,
+    ),
+    fake(
+        "GPU003",
         "F81",
         "dmesg that is not permitted",
         "Operation not permitted",
@@ -239,16 +263,27 @@ PROOFS = [
         "a link slower than its sibling",
         "8 GT/s",
         base=two_links,
-        plant=lambda b: link(b, "0000:11:00.0", speed="8.0 GT/s PCIe"),
+        plant=lambda b: (gpus(b, H100, H100), link(b, "0000:11:00.0", speed="8.0 GT/s PCIe")),
+        cure=lambda b: gpus(b, H100, H100),
     ),
     fake(
         "GPU012",
         "F84",
-        "one NVLink of two inactive",
-        "1 of 2 NVLinks",
+        "one NVLink of two inactive on the second GPU",
+        "GPU 1 has 1 of 2 NVLinks",
         base=h100_node,
-        plant=lambda b: gpus(b, H100, nvlink=LINKS.format("Inactive")),
-        cure=lambda b: gpus(b, H100, nvlink=LINKS.format("Active")),
+        plant=lambda b: two_gpus(b, LINKS.format("Active"), LINKS.format("Inactive")),
+        cure=lambda b: two_gpus(b, LINKS.format("Active"), LINKS.format("Active")),
+    ),
+    fake(
+        "GPU012",
+        "F84",
+        "the same link inactive on every GPU",
+        "GPU 0 has 1 of 2 NVLinks",
+        base=h100_node,
+        plant=lambda b: two_gpus(b, LINKS.format("Inactive"), LINKS.format("Inactive")),
+        cure=lambda b: two_gpus(b, LINKS.format("Active"), LINKS.format("Active")),
+        status=Status.WARN,
     ),
     fake(
         "GPU013",
