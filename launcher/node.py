@@ -165,6 +165,7 @@ class Node:
             selector.register(self.agent.events.descriptor, selectors.EVENT_READ, self._hear_ranks)
             selector.register(agent_end, selectors.EVENT_READ, lambda: None)
             self._hear_launcher()  # a message may have come along with the request
+            self.outbox.flush()
             while self.agent.stands and self.agent_exit is None and self.ended_because is None:
                 for key, _ in selector.select(timeout=0.2):
                     key.data()

@@ -32,10 +32,8 @@ def told(rounds: Iterable[Round]) -> list[Round]:
     done = []
     for each in rounds:
         what = ", ".join(f"{death.victim} at {death.moment}" for death in each.deaths)
-        print(
-            f"run {each.number}: {len(each.deaths)} kills ({what}): {'FAILED' if each.faults else 'same bits'}",
-            flush=True,
-        )
+        end = "FAILED" if each.faults else "same bits"
+        print(f"run {each.number} ({each.kind}): {len(each.deaths)} kills ({what}): {end}", flush=True)
         for fault in each.faults:
             print(f"  {fault}\n  repeat with: {each.repeat()}", flush=True)
         done.append(each)
@@ -45,14 +43,18 @@ def told(rounds: Iterable[Round]) -> list[Round]:
 def tell(rounds: Sequence[Round], beside: Sequence[float | None], *, seed: int, file: Path | None) -> int:
     """Print the table; returns the exit code."""
     report = gathered(rounds, beside, seed)
-    print(f"\n{'':24}{'launcher':>10}" + (f"{'torchrun':>10}" if beside else ""))
-    for key in ("kills", "runs", "failed", "most steps lost", "p50", "p99", "worst", "hung"):
-        columns = [report["launcher"].get(key, "")] + ([report["torchrun"].get(key, "")] if beside else [])
-        print(f"{key:24}" + "".join(f"{column:>10}" for column in columns))
+    for key, value in report["launcher"].items():
+        print(f"{key:48}{value if value is not None else '':>8}")
     print("\nseconds from a death to the next training step")
+    columns = {**report["returns"], **({"torchrun": known(beside)} if beside else {})}
+    print(f"{'':14}" + "".join(f"{name:>10}" for name in columns))
     for low, high in pairwise(EDGES):
-        bars = [sum(low <= value < high for value in values) for values in (report["returns"], known(beside))]
-        print(f"{low:>5g} to {high:<5g}{bars[0]:>12}" + (f"{bars[1]:>10}" if beside else ""))
+        bars = [sum(low <= value < high for value in values) for values in columns.values()]
+        print(f"{low:>5g} to {high:<5g}" + "".join(f"{bar:>10}" for bar in bars))
+    for key in ("p50", "p99", "worst"):
+        print(f"{key:14}" + "".join(f"{spread(values).get(key, ''):>10}" for values in columns.values()))
+    if beside:
+        print(f"torchrun hung {report['torchrun']['hung']} of {len(beside)} times")
     print(f"\nrepeat with: python -m tests.campaigns.kills --kills {report['launcher']['kills']} --seed {seed}")
     if file is not None:
         file.write_text(json.dumps(report, indent=1) + "\n")
@@ -60,20 +62,24 @@ def tell(rounds: Sequence[Round], beside: Sequence[float | None], *, seed: int, 
 
 
 def gathered(rounds: Sequence[Round], beside: Sequence[float | None], seed: int) -> dict[str, Any]:
-    returns = [value for each in rounds for value in timeline.returns(each.legs, each.deaths)]
+    returns = {
+        name: [value for each in rounds for value in timeline.returns(each.legs, each.deaths, warm=name == "warm")]
+        for name in ("warm", "cold")
+    }
     deaths = [death for each in rounds for death in each.deaths]
     ours = {
         "kills": len(deaths),
         "runs": len(rounds),
         "failed": sum(bool(each.faults) for each in rounds),
         "most steps lost": max((steps for each in rounds for steps in timeline.lost(each.legs)), default=0),
-        **spread(returns),
         "slowest end of a dead launcher's processes": max((d.alone for d in deaths if d.alone), default=None),
     }
     theirs = {"kills": len(beside), "hung": sum(each is None for each in beside), **spread(known(beside))}
     return {
         "seed": seed,
         "launcher": ours,
+        "kinds": dict(Counter(each.kind for each in rounds)),
+        "seconds to the next step": {name: spread(values) for name, values in returns.items()},
         "torchrun": theirs,
         "returns": returns,
         "by victim and moment": {

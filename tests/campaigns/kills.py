@@ -31,6 +31,13 @@ KILLS_A_RUN = 4
 PATIENCE = 180.0
 ORPHAN_PATIENCE = 10.0
 """Seconds within which everything below a dead launcher must be gone."""
+TARGETS = {
+    "native": "kills_trainee.py:build",
+    "script": "kills_script.py",
+    "lightning": "kills_kinds.py:lightning",
+    "ignite": "kills_kinds.py:ignite",
+}
+"""What each kind of task trains in the campaign."""
 VICTIMS = ("rank", "agent", "node", "launcher")
 
 MOMENTS = {"start": 4.0, "step": 0.06, "save": 0.02, "validation": 0.03, "last words": 0.3, "clean-up": 0.6}
@@ -58,6 +65,7 @@ class Round:
 
     number: int
     seed: int
+    kind: str = "native"
     deaths: list[Death] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -85,10 +93,11 @@ class Trial:
     """Carries one round out in a scene of its own."""
 
     def __init__(self, scene: Scene, seed: int, number: int, *options: str) -> None:
-        self.scene, self.round = scene, Round(number, seed)
+        self.scene, self.round = scene, Round(number, seed, kind_of(number))
         self.retries = number % 4 >= 2
         shape = ["--nodes", "2", "--procs-per-node", "1"] if number % 2 else []
-        self.job = ["run", str(JOB), *shape, "--set", f"retry.max={9 * self.retries}", *options]
+        again = ["--set", f"retry.max={9 * self.retries}"]
+        self.job = ["run", str(JOB), *of_kind(self.round.kind), *shape, *again, *options]
         self.launcher = scene.start(*self.job)
 
     def carry_out(self, like: Path) -> Round:
@@ -185,9 +194,18 @@ class Trial:
             raise TimeoutError(f"{what} within {patience:g} s")
 
 
-def undisturbed(scene: Scene) -> Path:
-    """The run folder that every disturbed one must be like."""
-    launcher = scene.start("run", str(JOB))
+def kind_of(number: int) -> str:
+    """Every fourth round trains another kind of task; with and without retries, on one node and on two."""
+    return list(TARGETS)[number // 4 % len(TARGETS)]
+
+
+def of_kind(kind: str) -> list[str]:
+    return ["--set", f"task.kind={kind}", "--set", f"task.target={TARGETS[kind]}"]
+
+
+def undisturbed(scene: Scene, kind: str = "native") -> Path:
+    """The run folder that every disturbed one of its kind must be like."""
+    launcher = scene.start("run", str(JOB), *of_kind(kind))
     if launcher.wait(PATIENCE):
         raise RuntimeError(scene.said())
     run_dir = scene.find_run()
@@ -195,11 +213,23 @@ def undisturbed(scene: Scene) -> Path:
     return run_dir
 
 
+class Likes(dict[str, Path]):
+    """The undisturbed run of each kind, made when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, kind: str) -> Path:
+        self[kind] = undisturbed(Scene(self.folder / kind), kind)
+        return self[kind]
+
+
 def campaign(folder: Path, seed: int, kills: int, *options: str) -> Iterator[Round]:
     """Rounds until so many kills have met their victims."""
-    like, number = undisturbed(Scene(folder / "undisturbed")), 0
+    likes, number = Likes(folder), 0
     while kills > 0:
-        done = Trial(Scene(folder / str(number)), seed, number, *options).carry_out(like)
+        done = Trial(Scene(folder / str(number)), seed, number, *options).carry_out(likes[kind_of(number)])
         kills, number = kills - len(done.deaths), number + 1
         yield done
 
@@ -217,7 +247,7 @@ def main() -> None:
         if chosen.only is None:
             rounds = closing.told(campaign(folder, chosen.seed, chosen.kills))
         else:
-            like = undisturbed(Scene(folder / "undisturbed"))
+            like = Likes(folder)[kind_of(chosen.only)]
             rounds = closing.told(iter([Trial(Scene(folder / "one"), chosen.seed, chosen.only).carry_out(like)]))
         beside = closing.torchrun(folder, chosen.torchrun)
     sys.exit(closing.tell(rounds, beside, seed=chosen.seed, file=chosen.json))

@@ -15,21 +15,21 @@ from launcher import Task
 from tests.runs.trial import Noisy
 
 
-def build(*, seconds: float = 0.01, defect: str | None = None) -> Task:
-    """`seconds` slows each microbatch down; `defect` breaks what the campaign is there to find broken."""
-    model = nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 3))
+def build(*, defect: str | None = None) -> Task:
+    """`defect` breaks what the campaign is there to find broken."""
+    model = network()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     stream = torch.Generator().manual_seed(1)
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         mark("microbatch")
-        time.sleep(seconds)
+        pause()
         value = nn.functional.cross_entropy(model(batch[0]), batch[1])
         return value * (1 + torch.rand((), generator=stream)) if defect == "stream" else value
 
     def metrics(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         mark("validation")
-        time.sleep(seconds)
+        pause()
         return {"accuracy": (model(batch[0]).argmax(1) == batch[1]).float()}
 
     return Task(
@@ -41,6 +41,15 @@ def build(*, seconds: float = 0.01, defect: str | None = None) -> Task:
         metrics=metrics,
         scheduler=lambda steps: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
     )
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 3))
+
+
+def pause() -> None:
+    """Slows a microbatch down, so that there is time to kill in."""
+    time.sleep(0.01)
 
 
 def mark(what: str) -> None:

@@ -1,5 +1,6 @@
 """A short kill campaign, and proof that the campaign sees what it is there to see."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,7 +61,18 @@ def test_lost_steps_are_found(second: Leg, saving: bool, said: str | None) -> No
 
 def test_the_time_back_counts_from_the_last_death_before_the_step() -> None:
     deaths = [Death(at, "step", "rank", False, None) for at in (8.0, 9.0)]
-    assert timeline.returns([leg(0, 0, 8, 6), leg(9.5, 6, 9, 6)], deaths) == [2.5]
+    ways = [leg(0, 0, 8, 6), leg(9.5, 6, 9, 6)]
+    assert timeline.returns(ways, deaths, warm=True) == [2.5]
+
+
+def test_a_node_whose_agent_is_another_one_was_not_warm() -> None:
+    ways = [leg(0, 0, 8, 6), dataclasses.replace(leg(9.5, 6, 9, 6), agents=frozenset({7}))]
+    deaths = [Death(9.0, "step", "agent", False, None)]
+    assert (timeline.returns(ways, deaths, warm=True), timeline.returns(ways, deaths, warm=False)) == ([], [2.5])
+
+
+def test_the_rounds_train_every_kind() -> None:
+    assert {kills.kind_of(number) for number in range(16)} == set(kills.TARGETS)
 
 
 def test_the_legs_of_a_run_follow_from_its_events_and_marks() -> None:

@@ -35,21 +35,25 @@ class Leg:
     reached: int
     saved: int
     first_step: float | None
+    agents: frozenset[int] = frozenset()
+    """The processes that import torch; the same as in the attempt before where the nodes are warm."""
 
 
 def legs(events: Sequence[Mapping[str, Any]], marks: Sequence[Mark], accumulate: int) -> list[Leg]:
-    begun = [(datetime.fromisoformat(e["time"]).timestamp(), e) for e in events if e.get("event") == "attempt"]
+    begun = [(_time(e), e) for e in events if e.get("event") == "attempt"]
     found, saved = [], 0
     for (start, event), (end, _) in pairwise([*begun, (float("inf"), {})]):
         steps = [
             mark.time for mark in marks if mark.rank == 0 and mark.what == "microbatch" and start < mark.time < end
         ]
         for each in events:
-            at = datetime.fromisoformat(each["time"]).timestamp()
+            at = _time(each)
             if each.get("event") == "checkpoint" and start <= at < end:
                 saved = max(saved, each["step"])
         first = step_of(event.get("resume_from") or "") or 0
-        found.append(Leg(start, end, first, first + len(steps) // accumulate, saved, steps[0] if steps else None))
+        reached = first + len(steps) // accumulate
+        agents = {e["pid"] for e in events if e.get("event") == "started" and start <= _time(e) < end}
+        found.append(Leg(start, end, first, reached, saved, steps[0] if steps else None, frozenset(agents)))
     return found
 
 
@@ -70,10 +74,12 @@ def lost(ways: Sequence[Leg]) -> list[int]:
     return [max(0, before.reached - after.start) for before, after in pairwise(ways)]
 
 
-def returns(ways: Sequence[Leg], deaths: Sequence[Death]) -> list[float]:
-    """Seconds from a death to the next training step, for each time that the run came back."""
+def returns(ways: Sequence[Leg], deaths: Sequence[Death], *, warm: bool) -> list[float]:
+    """Seconds from a death to the next training step, for each time that the run came back on warm nodes, or cold."""
     found = []
-    for way in ways[1:]:
+    for before, way in pairwise(ways):
+        if (way.agents == before.agents) != warm:
+            continue
         if way.first_step is not None:
             earlier = [death.time for death in deaths if death.time < way.first_step]
             if earlier and not any(
@@ -81,3 +87,7 @@ def returns(ways: Sequence[Leg], deaths: Sequence[Death]) -> list[float]:
             ):
                 found.append(way.first_step - max(earlier))
     return found
+
+
+def _time(event: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(event["time"]).timestamp()
