@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher import address, processes, shell
+from launcher import address, processes, scratch, shell
 from launcher.heartbeat import DESCRIPTOR, Board
 from launcher.plan import Plan
 from launcher.wire import Inbox
+
+QUICK_RESOLVER = "timeout:1 attempts:2"
+"""torch asks the name server for the name of each peer of its store, and waits: by glibc's default 10 s for one that
+does not answer."""
 
 
 class Agent:
@@ -61,7 +65,7 @@ class Agent:
             "node_rank": node_rank,
             "rendezvous": rendezvous,
             "parent": os.getpid(),
-            "env": _interface(plan, rendezvous[0]),
+            "env": {**_interface(plan, rendezvous[0]), **scratch.made(plan.run_dir, node_rank)},
             "log": str(log) if log else None,
         }
         line = json.dumps(request).encode() + b"\n"
@@ -77,7 +81,8 @@ def descriptors(events: int, beats: Board) -> Mapping[str, str]:
 
 def environment(plan: Plan) -> Mapping[str, str]:
     """What the plan sets for the agent and its ranks, above the environment the node program was started in."""
-    return {processes.MARK: plan.run_id, "PYTHONUNBUFFERED": "1", **plan.env}
+    resolver = {} if "RES_OPTIONS" in os.environ else {"RES_OPTIONS": QUICK_RESOLVER}
+    return {processes.MARK: plan.run_id, "PYTHONUNBUFFERED": "1", **resolver, **plan.env}
 
 
 def _interface(plan: Plan, head: str) -> dict[str, str]:

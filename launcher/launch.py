@@ -6,10 +6,8 @@ import contextlib
 import dataclasses
 import os
 import shlex
-import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ from typing import Any
 from launcher import (
     backends,
     beginning,
+    changes,
     checkpoints,
     jobfile,
-    lock,
     plan,
     processes,
     provenance,
@@ -28,6 +26,7 @@ from launcher import (
     submitted,
     target,
     trackers,
+    waiting,
 )
 from launcher.attempt import Attempt, StopRequest
 from launcher.beginning import Beginning
@@ -94,35 +93,6 @@ def describe(job_path: Path, overrides: Sequence[str], *, runs_dir: Path) -> dic
     }
 
 
-def stop(run_dir: Path, *, timeout: float) -> RunRecord:
-    """Ask a run to save and end; after `timeout` seconds make it end. Returns its record afterwards."""
-    folder = RunFolder(run_dir)
-    known = folder.read_submission()
-    queue = backends.named(known["backend"]).queue if known else None
-    if known and queue and queue.state(known["job"]):
-        return submitted.end(folder, queue, known["job"], timeout)
-    holder = folder.holder()
-    if holder is None:
-        record = store.record(run_dir)
-        raise RequestError(f"{run_dir.name}: not running ({record.state})", hint="`launcher runs` shows which are")
-    if holder.pid is None:
-        raise RequestError(
-            f"{folder.lock}: does not say which process watches the run",
-            hint=f"`fuser {folder.lock}` names it; it saves and ends on SIGTERM",
-        )
-    if holder.boot != lock.boot_id():
-        raise RequestError(
-            f"{run_dir.name}: watched on {holder.host}, not on this machine",
-            hint=f"ssh {holder.host} launcher stop {run_dir.name}",
-        )
-    for number, patience in ((signal.SIGTERM, timeout), (signal.SIGTERM, 15.0), (signal.SIGKILL, 15.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(holder.pid, number)
-        if _poll(lambda: folder.holder() is None, patience):
-            break
-    return store.record(run_dir)
-
-
 def _load(job_path: Path, overrides: Sequence[str]) -> JobSpec:
     spec = jobfile.load(job_path, overrides)
     target.check(spec.task, job_path)
@@ -145,7 +115,7 @@ def _create(
     job_path: Path, overrides: Sequence[str], runs_dir: Path, decided: Plan, begun: Beginning | None
 ) -> RunFolder:
     job = jobfile.contents(job_path)
-    record, patch = provenance.gather(decided.spec.name, job, job_path.resolve())
+    record, patch = provenance.gather(decided.spec.name, decided.spec.task.target, job, job_path.resolve())
     record |= {"began_with": begun.to_json()} if begun else {}
     fill = begun.fill if begun else None
     return store.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch, fill=fill)
@@ -224,6 +194,8 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
         if folder.attempt_dir(decided.attempt).exists():  # a launcher may have been killed before it could
             processes.end_marked(decided.run_id)
             backends.named(decided.spec.backend).collect(decided, folder, None, tell)
+            if changed := changes.since(folder):
+                tell({"event": "warning", "text": f"not as it was when the run began: {'; '.join(changed)}"})
         attempt = decided.attempt + folder.attempt_dir(decided.attempt).exists()
         newest = _newest_checkpoint(folder, tell)
         tries = Tries(decided.spec.retry, newest)
@@ -244,7 +216,7 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
             told = {"cause": verdict.root_cause, "reason": decision.reason, "delay": decision.delay}
             tell({"event": "retrying", "attempt": attempt, **told})
             with programs.kept_waiting():
-                if _poll(lambda: stop_request.times > 0, decision.delay):
+                if waiting.until(lambda: stop_request.times > 0, decision.delay):
                     break
         journal.catch_up()
         outcome = _outcome(folder, decided, verdict)
@@ -329,18 +301,9 @@ def _detached(folder: RunFolder) -> RunRecord:
     argv = [sys.executable, "-P", "-m", "launcher", "resume", folder.path.name, "--runs-dir", str(folder.path.parent)]
     with folder.supervisor_log.open("ab") as log:
         process = shell.start(argv, env={**os.environ, processes.MARK: ""}, stdout=log, stderr=log)
-    if not _poll(lambda: folder.holder() is not None or process.poll() is not None, DETACH_PATIENCE):
+    if not waiting.until(lambda: folder.holder() is not None or process.poll() is not None, DETACH_PATIENCE):
         process.kill()
         raise EnvironmentUnfit(f"{folder.path.name}: its watcher did not start", hint=f"see {folder.supervisor_log}")
     if process.stdin is not None:
         process.stdin.close()
     return store.record(folder.path)
-
-
-def _poll(condition: Any, patience: float) -> bool:
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

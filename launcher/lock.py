@@ -28,6 +28,8 @@ class Holder:
     host: str | None = None
     boot: str | None = None
     """Of the machine since it was started (`boot_id`)."""
+    pid_space: str | None = None
+    """Where the number of the process is its own (`pid_space`)."""
 
 
 @contextlib.contextmanager
@@ -37,7 +39,7 @@ def hold(path: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
     try:
         _lock_or_refuse(descriptor, path)
-        me = Holder(pid=os.getpid(), host=socket.gethostname(), boot=boot_id())
+        me = Holder(pid=os.getpid(), host=socket.gethostname(), boot=boot_id(), pid_space=pid_space())
         with unfit(path):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(dataclasses.asdict(me)).encode(), 0)
@@ -71,6 +73,13 @@ def boot_id() -> str:
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
+
+
+def pid_space() -> str | None:
+    """The space that process numbers are of: a container has its own."""
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return None
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher import address, agent, checkpoints, hang, processes, rollcall
+from launcher import address, agent, checkpoints, hang, processes, rollcall, scratch
 from launcher.agent import Agent
 from launcher.plan import Plan
 from launcher.preflight import Preflight
@@ -116,6 +116,7 @@ class Node:
             self._watch()
         finally:
             self._end_ranks()
+            scratch.remove(self.plan.run_dir, self.rank)
         self._hear_ranks()
         self._pass_log_on(everything=True)
         exit_code = self.agent.process.wait() if self.agent_exit is None else self.agent_exit

@@ -1,4 +1,4 @@
-"""Where a run comes from: command line, versions, commit and what the commit does not hold."""
+"""Where a run comes from: command line, versions, the target, commit and what the commit does not hold."""
 
 from __future__ import annotations
 
@@ -14,33 +14,44 @@ from pathlib import Path
 from typing import Any
 
 from launcher import __version__, shell
+from launcher.target import parse
 
 RECORDED = ("torch", "numpy", "lightning", "pytorch-lightning", "pytorch-ignite")
 MOST_PATCH = 5_000_000
 """Characters of a patch that are kept; beyond it the record says that it was cut."""
 
 
-def gather(name: str, job: bytes, job_path: Path) -> tuple[dict[str, Any], str]:
+def gather(name: str, target: str, job: bytes, job_path: Path) -> tuple[dict[str, Any], str]:
     """The record of a new run, and the patch that turns its commit into the code that ran."""
-    git, patch = _git(job_path.parent)
+    git, patch = of_git(job_path.parent)
+    file = parse(target, job_path.parent).file
     record = {
         "format": 1,
         "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "job_path": str(job_path),
         "job_sha256": hashlib.sha256(job).hexdigest(),
+        "target": {"file": str(file), "sha256": digest(file)} if file else None,
         "command": sys.argv,
         "host": socket.gethostname(),
         "user": _user(),
         "platform": platform.platform(),
-        "versions": {"launcher": __version__, "python": platform.python_version(), **_versions()},
+        "versions": versions(),
         "git": git,
     }
     return record, patch
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def digest(file: Path) -> str | None:
+    """SHA-256 of a file; None where it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def versions() -> dict[str, str]:
+    found = {"launcher": __version__, "python": platform.python_version()}
     for distribution in RECORDED:
         try:
             found[distribution] = importlib.metadata.version(distribution)
@@ -49,8 +60,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git(folder: Path) -> tuple[Mapping[str, Any] | None, str]:
-    """Commit, branch and untracked files; None outside a repository or without git."""
+def of_git(folder: Path) -> tuple[Mapping[str, Any] | None, str]:
+    """Commit, branch and untracked files, and the patch; None outside a repository or without git."""
     head = shell.read(["git", "rev-parse", "HEAD", "--abbrev-ref", "HEAD", "--show-toplevel"], cwd=folder)
     if head is None:
         return None, ""

@@ -56,7 +56,7 @@ def reproduce(run_dir: Path, *, runs_dir: Path, listener: Listener) -> Reproduce
         )
     job_path = Path(str(about.get("job_path")))
     job = jobfile.contents(job_path) if job_path.is_file() else b""
-    now, patch = provenance.gather(str(about.get("name")), job, job_path)
+    now, patch = provenance.gather(str(about.get("name")), folder.read_plan().spec.task.target, job, job_path)
     differing = list(_inputs(about, now))
     then_patch = folder.patch.read_text() if folder.patch.is_file() else ""
     differing += _field("git.patch", _digest(then_patch.encode()), _digest(patch.encode()))
@@ -88,7 +88,7 @@ def _inputs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Field]:
     """What the record tells of the code and the environment, against what is there now."""
     for name in ("job_path", "job_sha256", "platform"):
         yield from _field(name, then.get(name), now.get(name))
-    for group, names in (("versions", None), ("git", ("commit", "dirty"))):
+    for group, names in (("versions", None), ("target", None), ("git", ("commit", "dirty"))):
         before, after = (_mapping(each.get(group)) for each in (then, now))
         for name in names or sorted(before.keys() | after.keys()):
             yield from _field(f"{group}.{name}", before.get(name), after.get(name))

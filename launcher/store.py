@@ -166,6 +166,7 @@ def create(
     """Make the folder of a new run, whole or not at all; `plan.run_dir` names it and `fill` puts more into it."""
     folder = RunFolder(Path(plan.run_dir))
     unborn = RunFolder(runs_dir / f".{folder.path.name}{UNBORN}")
+    made = unborn.path
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         _clear_unborn(runs_dir)
@@ -178,10 +179,12 @@ def create(
             if fill is not None:
                 fill(unborn)
             durable.sync_folder(unborn.path)
-            unborn.path.rename(folder.path)
+            made = unborn.path.rename(folder.path)
             durable.sync_folder(runs_dir)
-    except OSError as error:
-        shutil.rmtree(unborn.path, ignore_errors=True)
+    except BaseException as error:
+        shutil.rmtree(made, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         raise EnvironmentUnfit(
             f"{error.filename or runs_dir}: the run folder cannot be written ({error.strerror})",
             hint="--runs-dir DIR or LAUNCHER_RUNS_DIR=DIR puts runs elsewhere",

@@ -44,7 +44,8 @@ class Task:
 
     step: Callable[[Any, Any, Optimize], Mapping[str, Tensor]] | None = None
     """`step(models, batch, optimize)`: one training step of your own. `optimize(name, loss)` does backward, clipping,
-    the optimizer's step and zeroing for the named optimizer. Returns scalar tensors to log; one is named `loss`."""
+    the optimizer's step and zeroing for the named optimizer; one that is given alone has the name "optimizer".
+    Returns scalar tensors to log; one is named `loss`."""
 
     validation: Dataset[Any] | None = None
     """Samples to validate on, in this order."""

@@ -1,4 +1,6 @@
+import errno
 import fcntl
+import itertools
 import json
 import os
 import socket
@@ -7,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +78,9 @@ def test_a_watched_run_is_running_and_names_its_watcher(create: Create) -> None:
     holder = hold_lock(folder)
     try:
         assert store.record(folder.path).state == "RUNNING"
-        assert folder.holder() == Holder(pid=holder.pid, host=socket.gethostname(), boot=lock.boot_id())
+        assert folder.holder() == Holder(
+            pid=holder.pid, host=socket.gethostname(), boot=lock.boot_id(), pid_space=lock.pid_space()
+        )
     finally:
         end(holder)
     assert folder.holder() is None
@@ -205,6 +210,23 @@ def test_a_folder_that_a_launcher_was_killed_while_making_is_no_run_and_is_clear
     assert store.list_runs(runs) == []
     create()
     assert not unborn.exists()
+
+
+@pytest.mark.parametrize(("call", "full_at"), [("write", 1), ("write", 4), ("sync_folder", 1), ("sync_folder", 2)])
+def test_a_disk_that_is_full_at_any_call_leaves_no_part_of_a_run(
+    create: Create, runs: Path, call: str, full_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    does, calls = getattr(store.durable, call), itertools.count(1)
+
+    def refuse(*words: Any) -> Any:
+        if next(calls) == full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return does(*words)
+
+    monkeypatch.setattr(store.durable, call, refuse)
+    with pytest.raises(EnvironmentUnfit, match="No space left"):
+        create()
+    assert list(runs.iterdir()) == []
 
 
 def test_a_folder_that_is_being_made_is_left_alone(create: Create, runs: Path) -> None:

@@ -34,10 +34,13 @@ def tell(record: RunRecord, *, as_json: bool, detached: bool) -> int:
     return 0 if detached else record.exit_code or 0
 
 
-def tell_stopped(record: RunRecord) -> None:
+def tell_stopped(record: RunRecord) -> int:
+    """Print how a run ended that was asked to stop. Returns the exit code."""
     click.echo("\n".join(_summary(record)))
-    if record.state == "FAILED":  # it was stuck and had to be killed
-        click.echo(f"go on: {_resume(record)}")
+    if record.state != "FAILED":
+        return 0
+    click.echo(f"go on: {_resume(record)}")  # it was stuck and had to be killed, or failed before it could save
+    return 1
 
 
 def tell_plan(described: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from launcher import launch, store
+from launcher import stopping, store
 from launcher.cli import ending, options
 
 PATIENCE = 60.0
@@ -16,9 +16,9 @@ PATIENCE = 60.0
 @click.command(epilog="Example: launcher stop latest")
 @options.run_name
 @options.runs_dir
-def command(run: str, runs_dir: Path) -> None:
+def command(run: str, runs_dir: Path) -> int:
     """Stop RUN; it saves a checkpoint at the next step boundary first.
 
     RUN is a run id, the beginning of one, or latest.
     """
-    ending.tell_stopped(launch.stop(store.find(runs_dir, run), timeout=PATIENCE))
+    return ending.tell_stopped(stopping.stop(store.find(runs_dir, run), timeout=PATIENCE))

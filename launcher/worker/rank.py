@@ -25,6 +25,7 @@ from launcher.errors import LauncherError, NotFinite, RequestError
 from launcher.heartbeat import STARTING
 from launcher.plan import Plan
 from launcher.processes import die_with_parent
+from launcher.scratch import VARIABLE
 from launcher.store import RunFolder, write_whole
 from launcher.worker import tasks
 from launcher.worker.context import Context, Outcome
@@ -45,6 +46,7 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
     local_rank, rank = int(os.environ["LOCAL_RANK"]), int(os.environ["RANK"])
     folder = RunFolder(Path(plan.run_dir))
     _redirect_output(folder.rank_log(plan.attempt, rank))
+    _share_scratch()
     context: Context | None = None
     try:
         context = Context.create(plan, rank=rank, local_rank=local_rank, node_rank=node_rank)
@@ -97,6 +99,12 @@ def _redirect_output(path: Path) -> None:
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)
+
+
+def _share_scratch() -> None:
+    """Let multiprocessing here and in every process forked from here keep its sockets where the node removes them."""
+    if folder := os.environ.get(VARIABLE):
+        multiprocessing.current_process()._config["tempdir"] = folder  # type: ignore[attr-defined]
 
 
 def _print(error: BaseException) -> None:

@@ -44,8 +44,9 @@ class FakeLaunch:
 @pytest.fixture
 def launch(monkeypatch: pytest.MonkeyPatch, runs: Path) -> FakeLaunch:
     fake = FakeLaunch(dataclasses.replace(RECORD, run_dir=str(runs / RECORD.run_id)))
-    for name in ("run", "resume", "stop", "describe"):
+    for name in ("run", "resume", "describe"):
         monkeypatch.setattr(f"launcher.launch.{name}", getattr(fake, name))
+    monkeypatch.setattr("launcher.stopping.stop", fake.stop)
     return fake
 
 
@@ -133,12 +134,12 @@ def test_a_run_is_resumed_by_the_beginning_of_its_id(launcher: Cli, launch: Fake
     assert launch.asked == [(Path(record.run_dir), {"detach": True})]
 
 
-@pytest.mark.parametrize("state", ["STOPPED", "FAILED"])  # failed: it was stuck and had to be killed
-def test_a_run_is_stopped(launcher: Cli, launch: FakeLaunch, runs: Path, state: Any) -> None:
+@pytest.mark.parametrize(("state", "code"), [("STOPPED", 0), ("FAILED", 1)])  # failed: it was stuck and was killed
+def test_a_run_is_stopped(launcher: Cli, launch: FakeLaunch, runs: Path, state: Any, code: int) -> None:
     record = finished_run(runs)
     launch.record = dataclasses.replace(record, state=state, exit_code=130)
     said = launcher("stop", "latest")
-    assert (said.code, launch.asked[0][0]) == (0, Path(record.run_dir))
+    assert (said.code, launch.asked[0][0]) == (code, Path(record.run_dir))
     assert said.out.startswith(f"{state} · {record.run_id}")
     assert said.out.count(f"go on: launcher resume {record.run_id}") == 1
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import socket
+import tempfile
 from pathlib import Path
 
 from safetensors import safe_open
@@ -34,7 +36,13 @@ def test_the_digest_of_the_weights_can_be_computed_from_the_checkpoint_without_l
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(undisturbed: Bench, bench: Bench) -> None:
-    bench.run("--set", "loader.workers=2")
+    """Also with loader processes, which leave nothing in the temporary folder, and where the usual port is taken."""
+    with tempfile.TemporaryDirectory() as temporary, socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        bench.environ |= {"TMPDIR": temporary, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        bench.run("--set", "loader.workers=2")
+        assert [path.name for path in Path(temporary).iterdir() if "pymp" in path.name or "launcher" in path.name] == []
+        bench.environ.pop("TMPDIR")
     assert bench.show()["weights_sha256"] == undisturbed.show()["weights_sha256"]
     bench.run("--set", "training.seed=4")
     assert bench.show()["weights_sha256"] != undisturbed.show()["weights_sha256"]
