@@ -25,6 +25,7 @@ COMMANDS = {
     "logs": "Print what a rank of a run wrote.",
     "compare": "Show in what runs differ, and their curves.",
     "report": "Write a run's report: one HTML file.",
+    "export": "Write a trained model as ONNX, torch.export, TorchScript or safetensors.",
     "top": "Show what runs now, rank by rank.",
     "stop": "Stop a run; it saves a checkpoint first.",
     "resume": "Go on with a run from its newest verified checkpoint.",

@@ -24,6 +24,7 @@ COMMAND_LINE = {
     "logs": "RUN --rank --follow --runs-dir(LAUNCHER_RUNS_DIR)",
     "compare": "RUN RUN... --all --curve --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "report": "RUN --output --parent --runs-dir(LAUNCHER_RUNS_DIR)",
+    "export": "RUN --format --output --checkpoint --model --tolerance --opset --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "top": "--once --every --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "stop": "RUN --runs-dir(LAUNCHER_RUNS_DIR)",
     "resume": "RUN --detach --json --runs-dir(LAUNCHER_RUNS_DIR)",

@@ -37,25 +37,31 @@ class _Asked(BaseException):
 
 def run(context: Context) -> Outcome:
     """Run the program to its end. Raises JobFailed where it ends with another status than 0, or short of its steps."""
-    global session
     plan = context.plan
     numerics.configure(plan)
     seeding.seed_all(seeding.mix(context.seed, seeding.WEIGHTS), context.device)
-    session = Session(context)
-    module, code = _program(plan.spec.task.target, Path(plan.job_dir))
-    sys.argv = [str(module.__file__), *arguments(plan.spec.task.args)]
-    os.environ.update(_environment(plan))
-    signal.signal(signal.SIGTERM, lambda *_: _stop(session))
+    current = Session(context)
+    signal.signal(signal.SIGTERM, lambda *_: _stop(current))
     atexit._clear()  # the agent's
     try:
-        exec(code, vars(module))  # noqa: S102  (the program that the job names)
+        execute(current)
     except SystemExit as error:
         _check_status(error.code)
     except _Asked:
-        session.stopped = True
+        current.stopped = True
     atexit._run_exitfuncs()
-    _check_promise(session, plan)
-    return session.outcome()
+    _check_promise(current, plan)
+    return current.outcome()
+
+
+def execute(current: Session) -> None:
+    """Run the program as `__main__`, with this session for `launcher.script`. What it raises comes through."""
+    global session
+    session, plan = current, current.context.plan
+    module, code = _program(plan.spec.task.target, Path(plan.job_dir))
+    sys.argv = [str(module.__file__), *arguments(plan.spec.task.args)]
+    os.environ.update(_environment(plan))
+    exec(code, vars(module))  # noqa: S102  (the program that the job names)
 
 
 def arguments(args: Mapping[str, Any]) -> list[str]:
@@ -125,12 +131,11 @@ def _environment(plan: Plan) -> dict[str, str]:
     }
 
 
-def _stop(current: Session | None) -> None:
+def _stop(current: Session) -> None:
     """SIGTERM. A script that looks for the wish gets a flag; any other is ended here, through its own `finally`s."""
-    if current is not None and not current.used:
+    if not current.used:
         raise _Asked
-    if current is not None:
-        current.context.stop.asked = True
+    current.context.stop.asked = True
 
 
 def _check_status(status: object) -> None:
