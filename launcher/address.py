@@ -13,7 +13,7 @@ REACHED = "reached"
 
 SIOCGIFADDR = 0x8915
 
-RANK_IN = ("SLURM_NODEID",)
+RANK_IN = ("SLURM_NODEID", "JOB_COMPLETION_INDEX")
 """Variables by which a scheduler tells a node its rank."""
 
 

@@ -80,7 +80,7 @@ class Node:
         given = request["node_rank"]
         self.rank: int = address.scheduled_rank() if given is None else given
         self.plan = Plan.from_json(request["plan"])
-        if not request["shared"]:
+        if request["makes_folder"]:
             self.plan = _made_here(self.plan)
         self.lease: float = request["lease"]
         self.folder = RunFolder(Path(self.plan.run_dir))
@@ -92,7 +92,7 @@ class Node:
         self.logs = [LogTail(self.folder.rank_log(self.plan.attempt, rank), rank) for rank in self._told(request)]
         self.oom_before = processes.oom_kills()
         self.log = self.folder.node_log(self.plan.attempt, self.rank) if request["shared"] else None
-        self.listener = self._listen(address.own(request["bind"])) if self.rank == 0 else None
+        self.listener = self._listen(address.own(request["bind"]), request["port"]) if self.rank == 0 else None
         self.agent = standing or Agent(self.plan, probe=self.preflight.wanted, log=self.log)
         self.agent_exit: int | None = None
         self.shown_at = 0.0
@@ -148,9 +148,9 @@ class Node:
         else:
             self._end(f"got {signal.Signals(number).name} twice")
 
-    def _listen(self, own: str) -> socket.socket:
+    def _listen(self, own: str, port: int) -> socket.socket:
         """Bind the rendezvous before anybody is told of it: the port cannot be lost to another process in between."""
-        listener = socket.create_server((own, 0), family=address.family(own), backlog=4096)
+        listener = socket.create_server((own, port), family=address.family(own), backlog=4096)
         host, port = listener.getsockname()[:2]
         self.outbox.put({"event": "listening", "host": host, "port": port})
         return listener

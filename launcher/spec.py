@@ -215,6 +215,36 @@ class SlurmOptions(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KubernetesOptions(_Section):
+    kind: Literal["job", "jobset"] = "job"
+    """job: an indexed Job with a headless Service, which every cluster has; jobset: where JobSet is installed."""
+    job_dir: str | None = None
+    """Where pods have the job's folder: in the image, or under /mnt/runs on the claim."""
+    claim: str | None = None
+    """The PersistentVolumeClaim that holds the run folders; of several nodes it has to be ReadWriteMany."""
+    gpus: Annotated[int, Ge(0), Le(1024)] = 0
+    """GPUs of each pod."""
+    cpus: Positive = 2
+    """Cores of each pod."""
+    memory: str = "8Gi"
+    """Memory of each pod, shared memory included."""
+    shm: str = "1Gi"
+    """Most shared memory of a pod, for loader processes."""
+    secret: str | None = None
+    """A Secret of the cluster whose keys become variables of the workers; nothing of this shell's environment does."""
+    namespace: str | None = None
+    """Namespace; by default the context's."""
+    context: str | None = None
+    """Context of kubectl; by default its current one."""
+    interface: str = "eth0"
+    """Network interface of a pod for the traffic between nodes."""
+    node_selector: dict[str, str] = field(default_factory=dict)
+    """Labels that a machine must have: `{nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3}`."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Further labels of the Job, such as Kueue's: `{kueue.x-k8s.io/queue-name: team}`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec(_Section):
     name: Annotated[str, MaxLen(64)]
     """Letters, digits, `.`, `_` and `-`; the run id begins with it."""
@@ -256,3 +286,5 @@ class JobSpec(_Section):
     """Options of the ssh backend."""
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
     """Options of the slurm backend."""
+    kubernetes: KubernetesOptions = field(default_factory=KubernetesOptions)
+    """Options of the kubernetes backend."""

@@ -11,6 +11,7 @@ __all__ = ["Backend", "Command", "Queue", "Submission", "named"]
 
 BACKENDS = {
     "docker": "launcher.backends.docker",
+    "kubernetes": "launcher.backends.kubernetes",
     "local": "launcher.backends.local",
     "slurm": "launcher.backends.slurm_queue",
     "ssh": "launcher.backends.ssh",

@@ -118,7 +118,8 @@ def request(
 
     `node_rank` is None where a scheduler tells each node its own; `bind` says on which address node 0 opens the
     rendezvous (`address.own`), `env` what only this node sets, `lease` after how many silent seconds the node ends
-    everything, `shared` whether the run folder is one and the same for all nodes and for the launcher.
+    everything, `shared` whether the launcher sees the run folder of the nodes. `makes_folder` says whether each node
+    makes a run folder of its own, `port` which one node 0 opens (0: any).
     """
     return {
         "plan": plan.to_json(),
@@ -127,4 +128,6 @@ def request(
         "env": dict(env),
         "lease": lease,
         "shared": shared,
+        "makes_folder": not shared,
+        "port": 0,
     }
