@@ -36,6 +36,7 @@ def gather(name: str, target: str, job: bytes, job_path: Path) -> tuple[dict[str
         "host": socket.gethostname(),
         "user": _user(),
         "platform": platform.platform(),
+        "environment": _environment(),
         "versions": versions(),
         "git": git,
     }
@@ -58,6 +59,13 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _environment() -> str:
+    """SHA-256 over the Python release and the names of the installed distributions with their versions."""
+    folders = [Path(entry) for entry in dict.fromkeys(sys.path) if entry]
+    names = sorted({path.name for folder in folders for path in folder.glob("*.dist-info")})
+    return hashlib.sha256("\n".join([platform.python_version(), *names]).encode()).hexdigest()
 
 
 def of_git(folder: Path) -> tuple[Mapping[str, Any] | None, str]:

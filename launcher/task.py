@@ -51,8 +51,9 @@ class Task:
     """Samples to validate on, in this order."""
 
     metrics: Callable[[Any, Any], Mapping[str, Tensor]] | None = None
-    """`metrics(model, batch)`: for each metric a tensor with one value a sample (shape [batch]); the mean over all
-    samples is reported. The model is in evaluation mode and no gradient is recorded."""
+    """`metrics(model, batch)`: for each metric a tensor with one value a sample (shape [batch]), of which the mean over
+    all samples is reported, or a torchmetrics metric that it has updated with the batch, which is computed over all
+    processes and begins anew. The model is in evaluation mode and no gradient is recorded."""
 
     scheduler: LRScheduler | Callable[[int], LRScheduler] | None = None
     """Learning-rate schedule, or a function of the total number of optimizer steps that makes one."""

@@ -47,9 +47,14 @@ class Endpoint:
         values = dict(self._values)
         if self._checkpoint_time is not None:
             values["checkpoint_age_seconds"] = time.time() - self._checkpoint_time
-        lines = [f"launcher_{_name(key)}{{{self._label}}} {value!r}" for key, value in values.items()]
-        lines += [f'launcher_gpu_busy_ratio{{{self._label},gpu="{gpu}"}} {busy!r}' for gpu, busy in _gpus()]
-        return "\n".join(lines) + "\n"
+        samples = {_name(key): [(self._label, float(value))] for key, value in values.items()}
+        samples["gpu_busy_ratio"] = [(f'{self._label},gpu="{gpu}"', busy) for gpu, busy in _gpus()]
+        return "".join(
+            f"# TYPE launcher_{name} gauge\n"
+            + "".join(f"launcher_{name}{{{labels}}} {value!r}\n" for labels, value in of_name)
+            for name, of_name in samples.items()
+            if of_name
+        )
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         endpoint = self

@@ -45,7 +45,7 @@ begin = EventFiles
 def _settings(run: Run) -> Summary:
     """The parameters, as TensorBoard's page of hyper-parameters reads them (its own writer needs TensorFlow)."""
     about = SessionStartInfo(group_name=run.name)
-    for key, value in run.parameters.items():
+    for key, value in {**run.parameters, **run.tags}.items():
         if isinstance(value, bool):
             about.hparams[key].bool_value = value
         elif isinstance(value, int | float):

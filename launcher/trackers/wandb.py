@@ -19,8 +19,7 @@ class WandbRun:
             resume="allow",
             dir=str(run.folder.path),
             mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]  # wandb names its words itself
-            config=dict(run.parameters),
-            notes=", ".join(f"{key}={value}" for key, value in run.tags.items()),
+            config={**run.parameters, **run.tags},
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
         )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,13 +61,15 @@ def _from_file(target: str, path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Batches from loader processes are unpickled here: their classes are looked up by the module's name.
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    with _extras_named():
+        spec.loader.exec_module(module)
     return module
 
 
 def _from_package(target: str, name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with _extras_named():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise  # the module is there and lacks something itself
@@ -74,6 +77,21 @@ def _from_package(target: str, name: str) -> ModuleType:
             f"task.target: {target}: there is no module {error.name}",
             hint="modules are looked for beside the job file, in the current folder and among the installed packages",
         ) from None
+
+
+@contextlib.contextmanager
+def _extras_named() -> Iterator[None]:
+    """Where the target imports a package that launcher has an extra for, and it is missing, say which."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS or importlib.util.find_spec(package) is not None:
+            raise
+        raise RequestError(
+            f"the target imports {package}, which is not installed here",
+            hint=f"pip install 'launcher[{EXTRAS[package]}]'",
+        ) from error
 
 
 def _function(target: str, module: ModuleType, name: str) -> Callable[..., Any]:
@@ -121,6 +139,15 @@ def mistaken(task: TaskSpec, returned: Any) -> RequestError:
         hint=f"--set task.kind={fits} takes a {RETURNS[fits]}" if fits else f"end the target with {ENDS[task.kind]}",
     )
 
+
+EXTRAS = {
+    "lightning": "lightning",
+    "pytorch_lightning": "lightning",
+    "ignite": "ignite",
+    "torchmetrics": "torchmetrics",
+    "sklearn": "jobs",
+}
+"""By the name it is imported under, the extra that brings a package."""
 
 RETURNS = {"native": "Task", "lightning": "LightningModule", "ignite": "Engine"}
 """The class that tells a kind."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from launcher.errors import JobFailed
 from launcher.heartbeat import BETWEEN
 from launcher.task import Task
-from launcher.worker import numerics, samples, seeding
+from launcher.worker import measures, numerics, samples, seeding
 from launcher.worker.batches import Stream, ValidationBatches, to_device
 from launcher.worker.context import Context
 from launcher.worker.models import Models
@@ -32,24 +32,41 @@ class Validation:
         self.stream = Stream(self.batches, range(len(self.batches)), context.plan, pin_memory=False)
 
     def run(self, step: int) -> dict[str, float]:
-        """The mean of each metric over all samples.
+        """The mean of each metric over all samples, and the value of each that is one of torchmetrics.
 
-        Each rank takes every world-size-th sample; its values are added in 64 bits, and the ranks' sums in the order of
-        the ranks.
+        Each rank takes every world-size-th sample; its values are added in 64 bits, and the ranks' sums, or what their
+        torchmetrics have gathered, in the order of the ranks.
         """
         self.models.share_buffers()
         with self.models.evaluating(), torch.no_grad():
-            sums = self._sums(step)
-        mine = ({name: float(total) for name, total in sums.items()}, len(self.batches.numbers))
+            sums, found = self._through(step)
+        taken = {name: measures.take(name, each) for name, each in found.items()}
+        mine = ({name: float(total) for name, total in sums.items()}, len(self.batches.numbers), taken)
         reports: list[Any] = [mine]
         if self.context.world_size > 1:
             reports = [None] * self.context.world_size
             dist.all_gather_object(reports, mine)
-        total = sum(count for _, count in reports)
-        return {name: sum(part.get(name, 0.0) for part, _ in reports) / total for name in reports[0][0]}
+        total = sum(count for _, count, _ in reports)
+        means = {name: sum(part.get(name, 0.0) for part, _, _ in reports) / total for name in reports[0][0]}
+        return means | self._computed(found, [states for _, _, states in reports])
 
-    def _sums(self, step: int) -> dict[str, Tensor]:
+    def _computed(self, found: Mapping[str, Any], reports: list[Mapping[str, measures.State]]) -> dict[str, float]:
+        """On rank 0, which has a sample of every validation, and told to all."""
+        if not reports[0]:
+            return {}
+        values: list[dict[str, float]] = [{}]
+        if self.context.rank == 0:
+            gathered = [part for part in reports if part]
+            states = {name: [part[name] for part in gathered] for name in found}
+            values = [{name: measures.compute(name, each, states[name]) for name, each in found.items()}]
+        if self.context.world_size > 1:
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def _through(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """This rank's sums, and the torchmetrics that were updated."""
         sums: dict[str, Tensor] = {}
+        found: dict[str, Any] = {}
         context = self.context
         for number, batch in enumerate(self.stream):
             moved = to_device(batch, context.device)
@@ -59,9 +76,12 @@ class Validation:
             _check(values, self.batches.samples(number))
             context.heart.beat(step, BETWEEN)
             for name, each in values.items():
+                if measures.is_measure(each):
+                    found[name] = each
+                    continue
                 total = each.sum(dtype=torch.float64)
                 sums[name] = sums[name] + total if name in sums else total
-        return sums
+        return sums, found
 
 
 def make(task: Task, models: Models, context: Context) -> Validation | None:
@@ -82,9 +102,11 @@ def _check(values: object, samples: int) -> None:
             hint='return a value for each sample by name: {"accuracy": output.argmax(1) == label}',
         )
     for name, each in values.items():
+        if measures.is_measure(each):
+            continue
         if not isinstance(each, Tensor) or tuple(each.shape) != (samples,):
             got = f"shape {tuple(each.shape)}" if isinstance(each, Tensor) else type(each).__name__
             raise JobFailed(
                 f"metric {name} gave {got} for a batch of {samples} samples",
-                hint="a metric gives one value a sample: shape [batch]",
+                hint="a metric gives one value a sample, shape [batch], or is a torchmetrics metric that was updated",
             )

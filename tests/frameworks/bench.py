@@ -1,18 +1,22 @@
 """Runs real ranks, of any kind of task, forked from one process that has imported every framework.
 
 One start of that process serves all tests. It plays the agent: a store on loopback, torchrun's variables, and
-`rank.main` in each fork; what comes of it is read from the run's folder.
+`rank.main` in each fork; what comes of it is read from the run's folder. It also calls functions of the tests.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,11 @@ def plan_of(spec: JobSpec, run_dir: Path, *, attempt: int = 1, job_dir: Path = F
     return dataclasses.replace(plan, resume_from=found[0] if found else None)
 
 
+def lines(run_dir: Path) -> list[dict[str, Any]]:
+    """The run's metrics."""
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
 class Bench:
     """The process that forks ranks, and its client."""
 
@@ -59,13 +68,11 @@ class Bench:
         )
 
     def train(self, plan: Plan, **environment: str) -> list[dict[str, Any]]:
-        """How each rank ended: its outcome, or `{"state": "killed"}`."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        """How each rank ended: its outcome, or `{"state": "killed"}`; KILL_AT is the step in which all do that."""
         folder = RunFolder(Path(plan.run_dir))
         folder.begin_attempt(plan)
         checkpoints.claim(folder.path, plan.attempt)
-        print(json.dumps({"plan": plan.to_json(), "environment": environment}), file=self.process.stdin, flush=True)
-        self.process.stdout.readline()
+        self._ask({"plan": plan.to_json(), "environment": environment})
         outcomes = []
         for rank in range(plan.world_size):
             outcome: dict[str, Any] = {"state": "killed"}
@@ -87,6 +94,23 @@ class Bench:
         error: dict[str, Any] = outcome["error"]
         return error
 
+    def call(
+        self, function: str, folder: Path, *, environment: Mapping[str, str] | None = None, **arguments: Any
+    ) -> dict[str, Any] | None:
+        """What `module:function` returns for a folder, which gets its output: `{"error": …}` where it raises, None
+        where it is killed."""
+        result = folder / "result.json"
+        result.unlink(missing_ok=True)
+        self._ask(
+            {"call": function, "arguments": {"folder": str(folder), **arguments}, "environment": environment or {}}
+        )
+        return json.loads(result.read_text()) if result.exists() else None
+
+    def _ask(self, request: Mapping[str, Any]) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        self.process.stdout.readline()
+
     def close(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
@@ -98,34 +122,69 @@ def _serve() -> None:
     import torch._dynamo  # noqa: F401  as the agent does
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-    from launcher.worker import rank, tasks
+    from launcher.worker import tasks
 
     for kind in tasks.MODULES:
         tasks.preload(kind)
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
-        plan = Plan.from_json(request["plan"])
-        store = TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)
-        ranks = [
-            _fork(rank.main, plan, number, {**_variables(plan, number, store.port), **request["environment"]})
-            for number in range(plan.world_size)
-        ]
-        for pid in ranks:
+        if "call" in request:
+            children = [_fork(partial(_call, request["call"], request["arguments"]), request["environment"])]
+        else:
+            plan = Plan.from_json(request["plan"])
+            store = TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)
+            children = [
+                _fork(
+                    partial(_rank, plan, number, os.getpid()),
+                    _variables(plan, number, store.port) | request["environment"],
+                )
+                for number in range(plan.world_size)
+            ]
+        for pid in children:
             os.waitpid(pid, 0)
         print("ended", file=answers, flush=True)
 
 
-def _fork(main: Any, plan: Plan, number: int, environment: Mapping[str, str]) -> int:
-    agent = os.getpid()
+def _fork(work: Callable[[], None], environment: Mapping[str, str]) -> int:
     pid = os.fork()
     if pid == 0:
         os.environ.update(environment)
         try:
-            main(plan, number, agent)
+            work()
         finally:
             os._exit(0)
     return pid
+
+
+def _rank(plan: Plan, number: int, agent: int) -> None:
+    from launcher.worker import rank
+    from launcher.worker.duties import Duties
+
+    begin_step = Duties.begin_step
+
+    def begin_or_die(duties: Duties) -> int:
+        if begin_step(duties) == int(os.environ["KILL_AT"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return duties.state.step
+
+    if "KILL_AT" in os.environ:
+        Duties.begin_step = begin_or_die  # type: ignore[method-assign]
+    rank.main(plan, number, agent)
+
+
+def _call(name: str, arguments: Mapping[str, Any]) -> None:
+    folder = Path(arguments["folder"])
+    with (folder / "log").open("a") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    module, _, function = name.partition(":")
+    try:
+        result = getattr(importlib.import_module(module), function)(**arguments)
+    except Exception as error:
+        traceback.print_exc()
+        result = {"error": repr(error)}
+    (folder / "result.json").write_text(json.dumps(result))
 
 
 def _variables(plan: Plan, number: int, port: int) -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 SAMPLES, WIDTH = 56, 8
+BATCH, STEPS_PER_EPOCH = 12, 5
 
 
 class Augmented(Dataset[Any]):
@@ -44,6 +47,12 @@ def optimizer(model: nn.Module) -> torch.optim.Optimizer:
 
 def schedule(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 7])
+
+
+def newest(folder: Path | str) -> tuple[int, Path] | None:
+    """The newest checkpoint that a framework alone wrote there, with its step: `epoch=1-step=6.ckpt`, `_6.pt`."""
+    found = [(int(re.findall(r"\d+", path.stem)[-1]), path) for path in Path(folder).glob("*.*t")]
+    return max(found, default=None)
 
 
 calls = 0

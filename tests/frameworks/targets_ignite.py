@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
 from ignite.handlers import CosineAnnealingScheduler, EarlyStopping
@@ -35,6 +36,15 @@ def engine() -> dict[str, Any]:
         "to_save": {"model": model, "optimizer": optimizer, "schedule": schedule, "trainer": trainer},
         "evaluators": {"validation": evaluator},
     }
+
+
+def auto() -> dict[str, Any]:
+    """Model, optimizer and data by `idist.auto_*`, as a program that Ignite's own launcher starts."""
+    model = idist.auto_model(parts.network())
+    optimizer = idist.auto_optim(parts.optimizer(model))
+    trainer = create_supervised_trainer(model, optimizer, parts.loss, device=idist.device())
+    data = idist.auto_dataloader(parts.Augmented(), batch_size=12, shuffle=True)
+    return {"trainer": trainer, "data": data, "to_save": {"model": model, "optimizer": optimizer}}
 
 
 def early() -> dict[str, Any]:

@@ -48,6 +48,26 @@ class Validated(Module):
     test_dataloader = val_dataloader
 
 
+class Moved(Validated):
+    """Its buffers become other tensors, as those of a module do that is moved to a GPU."""
+
+    def on_fit_start(self) -> None:
+        for module in self.network.modules():
+            module._buffers = {name: buffer.clone() for name, buffer in module._buffers.items()}
+
+
+def synced() -> Any:
+    """The layers that `sync_batchnorm` puts in place, and DDP with them, are for GPUs; here they just normalize."""
+    nn.SyncBatchNorm.forward = nn.BatchNorm1d.forward
+    nn.parallel.DistributedDataParallel._passing_sync_batchnorm_handle = lambda *_: None
+
+    class Synced(Module):
+        def on_train_end(self) -> None:
+            print("normalized by", type(self.network[1]).__name__)
+
+    return Synced()
+
+
 class Average(Callback):
     """A running mean of the weights, kept in the callback's state and updated after each batch."""
 

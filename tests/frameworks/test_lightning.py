@@ -11,36 +11,24 @@ import torch
 
 from launcher.manifest import read
 from launcher.spec import Best, Checkpointing, EarlyStop, JobSpec
-from tests.frameworks.bench import Bench, job, plan_of
+from tests.frameworks.bench import Bench, job, lines
 
 
 def of(target: str, **sections: Any) -> JobSpec:
     return job("lightning", f"targets_lightning.py:{target}", **sections)
 
 
-def lines(run_dir: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+def test_what_module_callback_and_test_log_is_kept(bench: Bench, tmp_path: Path) -> None:
+    run = bench.run(of("validated", training={"epochs": 1, "validate_every": 4}), tmp_path / "run")
+    assert all({"mean", "loss", "lr"} < line.keys() for line in lines(tmp_path / "run") if "validation" not in line)
+    assert "test_loss" in run["log"] and "accuracy" in run["metrics"]
 
 
-def test_validation_callbacks_plateau_and_test_go_through_a_kill(bench: Bench, tmp_path: Path) -> None:
-    spec = of("validated", training={"epochs": 3, "validate_every": 4})
-    whole = bench.run(spec, tmp_path / "whole")
-    killed = bench.train(plan_of(spec, tmp_path / "killed"), DISTURB="8:SIGKILL")[0]
-    assert killed["state"] == "killed"
-    again = bench.run(spec, tmp_path / "killed", attempt=2)
-    assert again["weights_sha256"] == whole["weights_sha256"]
-    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
-    assert all({"mean", "loss", "lr"} < line.keys() for line in lines(tmp_path / "whole") if "validation" not in line)
-    assert "test_loss" in whole["log"] and "accuracy" in whole["metrics"]
-
-
-def test_a_module_that_optimizes_itself_is_exact_on_two_ranks(bench: Bench, tmp_path: Path) -> None:
-    spec = of("Pair", training={"steps": 8}, world=2)
-    whole = bench.run(spec, tmp_path / "whole")
-    bench.train(plan_of(spec, tmp_path / "killed"), DISTURB="7:SIGKILL")
-    again = bench.run(spec, tmp_path / "killed", attempt=2)
-    assert (again["weights_sha256"], again["step"]) == (whole["weights_sha256"], 8)
-    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
+def test_sync_batchnorm_is_passed_on(bench: Bench, tmp_path: Path) -> None:
+    same = bench.run(of("synced", world=2), tmp_path / "same")
+    run = bench.run(of("synced", world=2, trainer={"sync_batchnorm": True}), tmp_path / "run")
+    assert "normalized by BatchNorm1d" in same["log"] and "normalized by SyncBatchNorm" in run["log"]
+    assert run["weights_sha256"] == same["weights_sha256"]
 
 
 def test_callbacks_of_lightnings_own_end_it_early_and_keep_files(bench: Bench, tmp_path: Path) -> None:
@@ -98,21 +86,3 @@ def test_a_trainer_argument_against_the_job_is_refused_naming_both(
 def test_a_trainer_argument_beside_the_job_is_passed_on(bench: Bench, tmp_path: Path) -> None:
     spec = of("validated", trainer={"enable_model_summary": True, "devices": 1, "limit_val_batches": 1})
     assert "Trainable params" in bench.run(spec, tmp_path / "run")["log"]
-
-
-@pytest.mark.parametrize(
-    ("target", "kind", "said", "remedy"),
-    [
-        ("native", "request", "gave Task", "task.kind=native"),
-        ("bare", "request", "gave Linear", "return module"),
-        ("with_too_much", "user", "'trainer'", "callbacks"),
-        ("WithoutStep", "user", "WithoutStep has no training_step", "training_step"),
-        ("endless", "user", "IterableDataset", "__len__"),
-    ],
-)
-def test_a_target_that_cannot_be_trained_says_what_it_is(
-    bench: Bench, target: str, kind: str, said: str, remedy: str, tmp_path: Path
-) -> None:
-    error = bench.fail(of(target), tmp_path / "run")
-    assert error["kind"] == kind
-    assert said in error["message"] and remedy in error["hint"]

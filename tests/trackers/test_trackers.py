@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from launcher import jobfile, mirrors, plan, trackers
 from launcher.errors import RequestError
@@ -24,6 +26,7 @@ from launcher.trackers.prometheus import Endpoint
 from launcher.trackers.tail import Tail
 
 ROOT = Path(__file__).parents[2]
+MIRRORS = ("csv", "tensorboard", "mlflow")
 JOB = b"name: t\ntask: {target: 'a.py:build', args: {width: 3}}\ntraining: {steps: 9}\n"
 LINES: list[dict[str, Any]] = [
     {"step": 2, "epoch": 1, "loss": 0.5, "lr": 0.1},
@@ -43,7 +46,8 @@ def make_run(runs: Path, *settings: str) -> tuple[RunFolder, Plan]:
     spec = jobfile.parse(JOB, source="job.yaml", overrides=settings)
     made = plan.make(spec, run_id=folder.path.name, run_dir=folder.path, job_dir=runs, machine=Machine(cores=1))
     folder.plan.write_text(json.dumps(made.to_json()))
-    folder.record.write_text(json.dumps({"git": {"commit": "c0ffee"}, "versions": {"torch": "2.13.0"}, "host": "here"}))
+    record = {"git": {"commit": "c0ffee"}, "versions": {"torch": "2.13.0"}, "host": "here", "environment": "ab" * 32}
+    folder.record.write_text(json.dumps(record))
     write(folder, LINES)
     folder.append_event({"event": "finished", "state": "SUCCEEDED"})
     return folder, made
@@ -80,21 +84,60 @@ def test_tensorboard_holds_the_scalars_and_the_settings(run: tuple[RunFolder, Pl
     read = EventAccumulator(str(run[0].path / "tensorboard")).Reload()
     assert [(each.step, each.value) for each in read.Scalars("loss")] == [(2, 0.5)]
     assert [(each.step, each.value) for each in read.Scalars("validation/accuracy")] == [(4, 0.75)]
-    assert read.summary_metadata["_hparams_/session_start_info"] is not None
+    settings = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert all(word in settings for word in (b"task.args.width", b"git_commit", b"c0ffee", b"environment"))
+
+
+@pytest.fixture(params=["in a file of its own", "at a server"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | None]:
+    """Where MLFLOW_TRACKING_URI leads: nowhere, or to a real `mlflow server`."""
+    if request.param == "in a file of its own":
+        yield None
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    where = ["--host", "127.0.0.1", "--port", port, "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--gunicorn-opts", "--threads 2", *where],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not _answers(f"http://127.0.0.1:{port}/health"):
+            assert server.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10):  # noqa: S310  (our own server's)
+            return True
+    except OSError:
+        return False
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own
-def test_mlflow_goes_on_with_its_run_and_repeats_nothing(run: tuple[RunFolder, Plan]) -> None:
+def test_mlflow_goes_on_with_its_run_and_repeats_nothing(run: tuple[RunFolder, Plan], store: str | None) -> None:
     from mlflow.tracking import MlflowClient
 
     folder = run[0]
-    mirror(folder, "mlflow")
+    where = {"MLFLOW_TRACKING_URI": store} if store else {}
+    mirror(folder, "mlflow", **where)
     write(folder, [*LINES, {"step": 6, "epoch": 2, "loss": 0.25, "lr": 0.1}])
-    mirror(folder, "mlflow")
-    client = MlflowClient(tracking_uri=f"sqlite:///{folder.path.parent / 'mlflow.db'}")
+    mirror(folder, "mlflow", **where)
+    client = MlflowClient(tracking_uri=store or f"sqlite:///{folder.path.parent / 'mlflow.db'}")
     (found,) = client.search_runs([client.get_experiment_by_name("t").experiment_id])
     assert found.info.status == "FINISHED"
     assert found.data.params["task.args.width"] == "3" and found.data.tags["git_commit"] == "c0ffee"
+    assert found.data.tags["environment"] == "ab" * 32
     history = client.get_metric_history(found.info.run_id, "loss")
     assert [(each.step, each.value) for each in history] == [(2, 0.5), (6, 0.25)]
 
@@ -114,10 +157,14 @@ def test_prometheus_reads_the_newest_figures(tmp_path: Path) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics") as answer:
         text = answer.read().decode()
     endpoint.close("SUCCEEDED")
-    run_label = f'{{run="{folder.path.name}"}}'
-    assert f"launcher_loss{run_label} 0.5\n" in text and f"launcher_step{run_label} 5\n" in text
-    assert f"launcher_validation_accuracy{run_label} 0.75\n" in text
-    assert f"launcher_steps_per_second{run_label} 2.5\n" in text and "launcher_checkpoint_age_seconds" in text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert {family.type for family in families.values()} == {"gauge"}
+    figures = {name.removeprefix("launcher_"): family.samples[0] for name, family in families.items()}
+    assert {sample.labels["run"] for sample in figures.values()} == {folder.path.name}
+    assert {name: figures[name].value for name in ("step", "loss", "validation_accuracy", "steps_per_second")} == {
+        "step": 5, "loss": 0.5, "validation_accuracy": 0.75, "steps_per_second": 2.5
+    }  # fmt: skip
+    assert figures["checkpoint_age_seconds"].value > 0
 
 
 def test_a_line_under_way_is_left_and_a_file_cut_shorter_is_gone_on_with(tmp_path: Path) -> None:
@@ -175,13 +222,14 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_real_run_is_mirrored_to_its_end(tmp_path: Path) -> None:
-    settings = ["training.epochs=1", "training.log_every=5", "trackers.csv=true", "trackers.tensorboard=true"]
+    """One that fails, MLflow without a place to write to, is told of; the run and the others never notice."""
+    settings = ["training.epochs=1", "training.log_every=5"] + [f"trackers.{name}=true" for name in MIRRORS]
     done = subprocess.run(
         [sys.executable, "-m", "launcher", "run", "jobs/mlp.yaml", "--runs-dir", str(tmp_path)]
         + [word for setting in settings for word in ("--set", setting)],
         capture_output=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "nonsense://nowhere"},
         timeout=170,
         check=False,
     )
@@ -189,3 +237,5 @@ def test_a_real_run_is_mirrored_to_its_end(tmp_path: Path) -> None:
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     assert len((folder / "metrics.csv").read_text().splitlines()) == 6
     assert list((folder / "tensorboard").iterdir())
+    assert (done.stdout + done.stderr).count(b"tracker mlflow failed, and the run goes on without it") == 1
+    assert len(json.loads((folder / "record.json").read_text())["environment"]) == 64

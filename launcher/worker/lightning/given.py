@@ -42,8 +42,18 @@ class Given:
 
     def has(self, method: str) -> bool:
         """Whether the module writes this method itself."""
-        base = self.flavour.part("", "LightningModule")
-        return getattr(type(self.model), method, None) is not getattr(base, method, None)
+        return self._writes(self.model, "LightningModule", method)
+
+    def tests(self) -> bool:
+        """Whether there is a test, and something to test with."""
+        if self.datamodule is not None:
+            data = self._writes(self.datamodule, "LightningDataModule", "test_dataloader")
+        else:
+            data = self.test_dataloaders is not None or self.has("test_dataloader")
+        return data and self.has("test_step")
+
+    def _writes(self, value: Any, base: str, method: str) -> bool:
+        return getattr(type(value), method, None) is not getattr(self.flavour.part("", base), method, None)
 
 
 def understand(returned: Any, task: TaskSpec) -> Given:

@@ -49,7 +49,6 @@ class Journey:
         self._losses: list[Tensor] = []
         self._rates: dict[str, float] = {}
         self._save = self._protect = self._stop = False
-        self._buffers = [buffer for module in core.by_name.values() for buffer in module.buffers()]
 
     def replace(self, given: Any) -> epochs.EpochBatches:
         """Read the user's training loader and give launcher's in its place; the step to go on from is known then."""
@@ -158,8 +157,8 @@ class Journey:
         return cast(Duties, self.duties)
 
     def _share_buffers(self) -> None:
-        if self.context.world_size > 1 and self._buffers:
-            share(self._buffers)
+        if self.context.world_size > 1:  # the live ones: Lightning moves the module and may convert its layers
+            share(buffer for module in self.core.by_name.values() for buffer in module.buffers())
 
     def _agreed(self, values: dict[str, float]) -> dict[str, float]:
         """Rank 0's, everywhere: what follows from them must be one decision."""

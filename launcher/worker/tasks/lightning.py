@@ -30,7 +30,8 @@ def run(context: Context) -> Outcome:
     if not stopped:
         journey.ended = True
         journey.save()
-        _test(trainer, given)
+        if given.tests():
+            trainer.test(given.model, dataloaders=given.test_dataloaders, datamodule=given.datamodule)
     return journey.duties.outcome(stopped=stopped)
 
 
@@ -74,10 +75,3 @@ def _with_our_loader(given: Given, journey: Journey) -> dict[str, Any]:
 
     owner.train_dataloader = train_dataloader
     return {"datamodule": given.datamodule} if given.datamodule is not None else {}
-
-
-def _test(trainer: Any, given: Given) -> None:
-    data = given.test_dataloaders
-    asks = given.datamodule if given.datamodule is not None else given.model
-    if given.has("test_step") and (data is not None or getattr(asks, "test_dataloader", None) is not None):
-        trainer.test(given.model, dataloaders=data, datamodule=None if data is not None else given.datamodule)

@@ -1,0 +1,64 @@
+"""torchmetrics in a validation: what each rank's has gathered, put together in the order of the ranks.
+
+Their own synchronization goes by torch's collectives, when it chooses, and needs a sample on every rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from launcher.errors import JobFailed
+
+State = Mapping[str, Any]
+"""Of one rank: tensors on the CPU, or lists of such, by name."""
+
+
+def is_measure(value: Any) -> bool:
+    """Whether it is a torchmetrics `Metric`; the package itself is not needed to tell."""
+    return any(base.__name__ == "Metric" and base.__module__ == "torchmetrics.metric" for base in type(value).__mro__)
+
+
+def take(name: str, measure: Any) -> State:
+    """What it has gathered; it begins anew. Raises JobFailed for one that is made of others."""
+    if not measure._defaults:
+        raise JobFailed(
+            f"metric {name} is a {type(measure).__name__}, which has no state of its own",
+            hint="return the metrics it is made of, each by its own name",
+        )
+    state = {key: _on_cpu(getattr(measure, key)) for key in measure._defaults}
+    measure.reset()
+    return state
+
+
+def compute(name: str, measure: Any, states: Sequence[State]) -> float:
+    """Its value over all ranks. Raises JobFailed where that is not one number."""
+    for key, reduce in measure._reductions.items():
+        setattr(measure, key, _moved(_together([state[key] for state in states], reduce), measure.device))
+    value = measure.compute.__wrapped__()  # without its synchronization
+    measure.reset()
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise JobFailed(f"metric {name} computed {what}", hint="one number is reported by each name: average it")
+    return float(value)
+
+
+def _together(values: list[Any], reduce: Callable[[Tensor], Tensor] | None) -> Any:
+    """As torchmetrics does it: lists one after the other, tensors stacked and reduced."""
+    if len(values) == 1:
+        return values[0]
+    if isinstance(values[0], list):
+        return [each for value in values for each in value]
+    stacked = torch.stack(values)
+    return reduce(stacked) if reduce is not None else stacked
+
+
+def _on_cpu(state: Any) -> Any:
+    return [each.detach().cpu() for each in state] if isinstance(state, list) else state.detach().cpu().clone()
+
+
+def _moved(state: Any, device: torch.device) -> Any:
+    return [each.to(device) for each in state] if isinstance(state, list) else state.to(device)

@@ -1,0 +1,68 @@
+"""What holds for both frameworks: their features work as alone and through a kill; a wrong target says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.frameworks.bench import Bench, job, lines, plan_of
+
+VALIDATED = {"training": {"epochs": 2, "clip_norm": 0.5, "validate_every": 4}}
+KILLED: dict[str, tuple[str, str, dict[str, Any], int]] = {
+    "validation, callbacks, plateau and test": (
+        "lightning",
+        "validated",
+        {"training": {"epochs": 3, "validate_every": 4}},
+        8,
+    ),
+    "two optimizers on two ranks": ("lightning", "Pair", {"training": {"steps": 8}, "world": 2}, 7),
+    "new buffers on two ranks": ("lightning", "Moved", {"training": {"epochs": 2, "validate_every": 2}, "world": 2}, 7),
+    "handlers, filters and an evaluator": ("ignite", "engine", VALIDATED, 7),
+    "parts": ("ignite", "with_metrics", VALIDATED, 7),
+    "parts on two ranks": ("ignite", "with_metrics", {**VALIDATED, "world": 2}, 7),
+    "idist on two ranks": ("ignite", "auto", {"training": {"epochs": 2}, "world": 2}, 7),
+}
+
+
+def target_of(kind: str, name: str) -> str:
+    return f"targets_{kind}.py:{name}"
+
+
+@pytest.mark.parametrize("case", KILLED)
+def test_a_kill_in_mid_epoch_changes_neither_weights_nor_metrics(bench: Bench, case: str, tmp_path: Path) -> None:
+    kind, target, sections, call = KILLED[case]
+    spec = job(kind, target_of(kind, target), **sections)
+    whole = bench.run(spec, tmp_path / "whole")
+    killed = bench.train(plan_of(spec, tmp_path / "killed"), DISTURB=f"{call}:SIGKILL")
+    assert {each["state"] for each in killed} == {"killed"}
+    again = bench.run(spec, tmp_path / "killed", attempt=2)
+    assert (again["weights_sha256"], again["step"]) == (whole["weights_sha256"], whole["step"])
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
+    if every := sections["training"].get("validate_every"):
+        validated = [line["step"] for line in lines(tmp_path / "whole") if "validation" in line]
+        assert validated[:2] == [every, 2 * every]
+
+
+WRONG = [
+    ("lightning", "native", "request", "gave Task", "task.kind=native"),
+    ("lightning", "bare", "request", "gave Linear", "return module"),
+    ("lightning", "with_too_much", "user", "'trainer'", "callbacks"),
+    ("lightning", "WithoutStep", "user", "WithoutStep has no training_step", "training_step"),
+    ("lightning", "endless", "user", "IterableDataset", "__len__"),
+    ("ignite", "native", "request", "gave Task", "task.kind=native"),
+    ("ignite", "only_engine", "request", "gave Engine", "'trainer': engine"),
+    ("ignite", "already_run", "user", "was already run, to iteration 1", "launcher calls run"),
+    ("ignite", "without_data", "user", "without 'data'", "to_save"),
+    ("ignite", "misspelt", "user", "'metric', which is not known", "metrics"),
+]
+
+
+@pytest.mark.parametrize(("kind", "target", "family", "said", "remedy"), WRONG)
+def test_a_target_that_cannot_be_trained_says_what_it_is(
+    bench: Bench, kind: str, target: str, family: str, said: str, remedy: str, tmp_path: Path
+) -> None:
+    error = bench.fail(job(kind, target_of(kind, target)), tmp_path / "run")
+    assert error["kind"] == family
+    assert said in error["message"] and remedy in error["hint"]

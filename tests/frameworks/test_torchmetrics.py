@@ -1,0 +1,62 @@
+"""torchmetrics in a native task: computed over all processes in the order of the ranks, and the same after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from launcher.errors import JobFailed
+from launcher.spec import JobSpec
+from launcher.worker import measures
+from tests.frameworks.bench import Bench, job, lines, plan_of
+
+
+def measured(world: int = 2, **args: Any) -> JobSpec:
+    training = {"steps": 8, "validate_every": 2}
+    return job("native", "targets_native.py:measured", training=training, world=world, args=args)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Metric `SpearmanCorrcoef`:UserWarning")  # their own
+@pytest.mark.parametrize("name", ["MeanMetric", "MaxMetric", "PearsonCorrCoef", "SpearmanCorrCoef", "MeanSquaredError"])
+def test_what_three_ranks_have_gathered_is_what_one_would_have(name: str) -> None:
+    import torchmetrics
+
+    made = getattr(torchmetrics, name)
+    samples = torch.rand(30, 2, generator=torch.Generator().manual_seed(1))
+    columns = (0,) if name in ("MeanMetric", "MaxMetric") else (0, 1)
+
+    def gathered(part: torch.Tensor) -> measures.State:
+        metric = made()
+        metric.update(*(part[:, column] for column in columns))
+        return measures.take("m", metric)
+
+    parted = measures.compute("m", made(), [gathered(part) for part in samples.split(10)])
+    assert parted == pytest.approx(measures.compute("m", made(), [gathered(samples)]), rel=1e-5)
+
+
+def test_two_ranks_compute_them_together_and_a_kill_changes_nothing(bench: Bench, tmp_path: Path) -> None:
+    whole = bench.run(measured(), tmp_path / "whole")
+    bench.train(plan_of(measured(), tmp_path / "killed"), KILL_AT="7")
+    bench.run(measured(), tmp_path / "killed", attempt=2)
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
+    values = [line["validation"] for line in lines(tmp_path / "whole") if "validation" in line]
+    assert [value["accuracy"] for value in values] == pytest.approx([value["right"] for value in values])
+    assert len({value["order"] for value in values}) == len(values) == 4 and "accuracy" in whole["metrics"]
+
+
+def test_a_rank_without_a_sample_is_no_hindrance(bench: Bench, tmp_path: Path) -> None:
+    assert bench.run(measured(samples=1), tmp_path / "run")["metrics"]["accuracy"] in (0.0, 1.0)
+
+
+def test_one_that_computes_more_than_a_number_is_named(bench: Bench, tmp_path: Path) -> None:
+    error = bench.fail(measured(world=1, average=None), tmp_path / "run")
+    assert "metric accuracy computed shape (8,)" in error["message"] and "average it" in error["hint"]
+
+
+def test_one_that_is_made_of_others_is_named() -> None:
+    with pytest.raises(JobFailed, match="metric m is a SimpleNamespace, which has no state of its own"):
+        measures.take("m", SimpleNamespace(_defaults={}))
