@@ -38,7 +38,8 @@ from launcher.worker import rank, tasks
 RENDEZVOUS_TIMEOUT = 300
 """Seconds to wait for the other nodes' agents."""
 SHUTDOWN_TIMEOUT = 5
-"""Seconds a rank gets between SIGTERM and SIGKILL after another rank of the node has failed."""
+"""Seconds a rank gets between SIGTERM and SIGKILL after another rank of the node has failed; 30 with a torch (2.11
+and before) that does not know the variable by which it is told."""
 
 
 PROBE_TIMEOUT = 120
@@ -170,6 +171,7 @@ def _say(message: Mapping[str, Any]) -> None:
 
 def _config(plan: Plan, request: Mapping[str, Any], listener: int | None) -> LaunchConfig:
     host, port = request["rendezvous"]
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_TIMEOUT))
     rendezvous_handler_registry.register("bound", _BoundRendezvous.create)
     return LaunchConfig(
         min_nodes=plan.nodes,
@@ -188,7 +190,6 @@ def _config(plan: Plan, request: Mapping[str, Any], listener: int | None) -> Lau
         local_addr=host,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         signals_to_handle="SIGQUIT",
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
     )
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launcher.worker import agent
+from tests.worker import ranks
+
+SETTINGS_OF_TORCH_2_10 = {
+    *("min_nodes", "max_nodes", "nproc_per_node", "logs_specs", "run_id", "role", "rdzv_endpoint", "rdzv_backend"),
+    *("rdzv_configs", "max_restarts", "monitor_interval", "start_method", "metrics_cfg", "local_addr"),
+    *("signals_to_handle", "numa_options", "virtual_local_rank"),
+}
 
 
 def answer_of(program: str) -> object:
@@ -35,3 +44,12 @@ def test_a_probe_that_dies_tells_its_signal() -> None:
     assert answer_of("kill -SEGV $$") == {
         "section": {"failure": "the process that looks at torch and the GPUs was ended by SIGSEGV"}
     }
+
+
+def test_the_oldest_torch_is_told_nothing_it_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(agent, "LaunchConfig", lambda **settings: told.update(settings))
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "7")
+    plan = ranks.plan_of(ranks.job("classifier", training={"steps": 1}), tmp_path)
+    agent._config(plan, {"rendezvous": ("127.0.0.1", 1), "node_rank": 0}, None)
+    assert told.keys() <= SETTINGS_OF_TORCH_2_10 and os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == "7"
