@@ -128,7 +128,20 @@ ANSWERS = {
 }
 """What the findings about an image on a machine come to: the first of these that is among them."""
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"diff": _diff, "can-run": _can_run}
+
+def _bundle(words: Sequence[str]) -> int:
+    argparse.ArgumentParser(
+        prog="envcheck bundle",
+        description="Print envcheck as one file for a node that has nothing but Python 3.9 or later.",
+        epilog="envcheck bundle > envcheck.py; ssh HOST python3 - --static < envcheck.py",
+    ).parse_args(words)
+    from envcheck import bundle  # only here: it brings in what the other answers do without
+
+    print(bundle.program(), end="")
+    return report.FIT
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"diff": _diff, "can-run": _can_run, "bundle": _bundle}
 
 
 def _tiers(options: argparse.Namespace) -> tuple[str, ...]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import re
 import secrets
 import signal
 import subprocess
-import tarfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from envcheck import facts
+from envcheck import bundle, facts
 from envcheck.checks.network_cards import SOFTWARE_ONLY
 from envcheck.machine import Absent, run_command
 from envcheck.sections.cluster import Cluster, Identity, Node
@@ -35,20 +31,8 @@ SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=8", "-o", "Serv
 COMMAND = "python3 -"
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:%-]*")
 """Never a leading dash: ssh would take the name for an option."""
-PROGRAM = """\
-import base64, io, json, shutil, sys, tarfile, tempfile, time
-print(json.dumps(time.time()), flush=True)
-if sys.version_info < (3, 9):
-    sys.exit("envcheck needs Python 3.9 or later, python3 here is " + sys.version.split()[0])
-folder = tempfile.mkdtemp(prefix="envcheck-")
-try:
-    tarfile.open(fileobj=io.BytesIO(base64.b64decode({archive!r}))).extractall(folder)
-    sys.path.insert(0, folder)
-    from envcheck import remote
-    remote.main(json.loads({request!r}))
-finally:
-    shutil.rmtree(folder, ignore_errors=True)
-"""
+TELL_TIME = "print(json.dumps(time.time()), flush=True)"
+ANSWER = "from envcheck import remote; remote.main(json.loads({request!r}))"
 STEERING = ("NCCL_", "GLOO_", "TP_", "TORCH_NCCL_", "CUBLAS_", "NVIDIA_TF32", "OMP_", "CUDA_VISIBLE", "UCX_", "FI_")
 
 
@@ -134,7 +118,7 @@ def _visit_all(requests: dict[str, dict[str, Any]]) -> dict[str, Visit]:
 
 def _visit(host: str, request: dict[str, Any]) -> Visit:
     """One ssh, bounded in time: the program on its standard input, the clock and the answer on its standard output."""
-    program = PROGRAM.format(archive=_archive(), request=json.dumps(request)).encode()
+    program = bundle.program(ANSWER.format(request=json.dumps(request)), first=TELL_TIME).encode()
     pipe = subprocess.PIPE
     try:
         process = subprocess.Popen(
@@ -205,16 +189,6 @@ def _what_must_be_alike(told: Facts) -> dict[str, str]:
         "python": ".".join(python.version.split(".")[:2]) if python else "",
         "gpus": ", ".join(f"{models.count(model)} x {model}" for model in dict.fromkeys(models)),
     }
-
-
-def _archive() -> str:
-    """envcheck itself as a compressed tar in base64; only its own files, and no compiled ones."""
-    home, buffer = Path(__file__).absolute().parent, io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for path in sorted(home.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                archive.add(path, arcname=str(Path("envcheck") / path.relative_to(home)))
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 class _Reader(threading.Thread):

@@ -44,13 +44,14 @@ def clocks_agree(cluster: Cluster) -> Outcome:
     clocks = {node.host: node.clock for node in cluster.nodes if node.clock is not None and not node.failure}
     if len(clocks) < 2:
         return unknown("fewer than two hosts told their time")
-    middle = statistics.median_low(clocks.values())
-    odd = max(clocks, key=lambda host: abs(clocks[host] - middle))
-    away = clocks[odd] - middle
-    if abs(away) < LATE:
+    # of two, the one nearer to the asking machine's clock counts as right
+    middle = statistics.median_low(clocks.values()) if len(clocks) > 2 else min(clocks.values(), key=abs)
+    away = {host: clock - middle for host, clock in clocks.items() if abs(clock - middle) >= LATE}
+    if not away:
         return None
-    saw = f"{odd} is {abs(away):.1f} s {'ahead of' if away > 0 else 'behind'} the others"
-    return (fail if abs(away) > EVICTED else warn)(saw, host=odd)
+    saw = ", ".join(f"{host} is {abs(off):.1f} s {'ahead' if off > 0 else 'behind'}" for host, off in away.items())
+    furthest = max(away, key=lambda host: abs(away[host]))
+    return (fail if abs(away[furthest]) > EVICTED else warn)(f"of the clocks, {saw}", host=furthest)
 
 
 @check(
@@ -96,13 +97,14 @@ def no_machine_is_named_twice(cluster: Cluster) -> Outcome:
 
     Both nodes would then take the same GPUs: "Duplicate GPU detected".
     """
-    seen: dict[str, str] = {}
+    machines: dict[str, list[str]] = {}
     for node in cluster.nodes:
         if node.identity:
-            other = seen.setdefault(node.identity.machine, node.host)
-            if other != node.host:
-                return f"{other} and {node.host} are one machine"
-    return None if seen else unknown("no host told which machine it is")
+            machines.setdefault(node.identity.machine, []).append(node.host)
+    if not machines:
+        return unknown("no host told which machine it is")
+    twins = [f"{' and '.join(hosts)} are one machine" for hosts in machines.values() if len(hosts) > 1]
+    return "; ".join(twins) or None
 
 
 @check(

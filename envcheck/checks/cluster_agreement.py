@@ -92,12 +92,7 @@ def code_is_the_same(cluster: Cluster) -> Outcome:
 @check("CLU010", remedy="copy the lock file to {host} and install by it", modes=("F65",))
 def locks_are_the_same(cluster: Cluster) -> Outcome:
     """The lock files of the job's folder are the same on all hosts."""
-    identities = {node.host: node.identity for node in cluster.nodes if node.identity}
-    for name in sorted({name for one in identities.values() for name in one.locks}):
-        verdict = _odd({host: one.locks.get(name, "none") for host, one in identities.items()}, f"{name}:", fail)
-        if verdict:
-            return verdict
-    return None
+    return _first_odd({node.host: node.identity.locks for node in cluster.nodes if node.identity}, "none", fail)
 
 
 @check("CLU011", remedy="copy the data to {host} anew, and compare again", modes=("F77",))
@@ -106,12 +101,7 @@ def data_are_the_same(cluster: Cluster) -> Outcome:
 
     One half-copied set trains on fewer samples, or gives its ranks fewer steps: the last all-reduce never ends.
     """
-    identities = {node.host: node.identity for node in cluster.nodes if node.identity}
-    for path in sorted({path for one in identities.values() for path in one.data}):
-        verdict = _odd({host: one.data.get(path, "none") for host, one in identities.items()}, f"{path}:", fail)
-        if verdict:
-            return verdict
-    return None
+    return _first_odd({node.host: node.identity.data for node in cluster.nodes if node.identity}, "none", fail)
 
 
 @check("CLU015", remedy="set them alike on {host}, in what a command over ssh reads (~/.bashrc, /etc/environment)",
@@ -121,12 +111,7 @@ def variables_are_the_same(cluster: Cluster) -> Outcome:
 
     NCCL_ALGO or NCCL_PROTO on one node only: the nodes choose different algorithms, and wait for each other.
     """
-    there = {node.host: node.environment for node in cluster.nodes if not node.failure}
-    for name in sorted({name for one in there.values() for name in one}):
-        verdict = _odd({host: one.get(name, "not set") for host, one in there.items()}, f"{name}:", warn)
-        if verdict:
-            return verdict
-    return None
+    return _first_odd({node.host: node.environment for node in cluster.nodes if not node.failure}, "not set", warn)
 
 
 @check("CLU017", remedy="install by one lock file on all hosts; on {host}: python -m pip install '{wanted}'",
@@ -148,6 +133,17 @@ def _alike(cluster: Cluster, what: str, verdict: Callable[..., Verdict] = fail) 
     if not there:
         return unknown("no host answered")
     return _odd({host: value or "none" for host, value in there.items()}, what, verdict)
+
+
+def _first_odd(
+    told: Mapping[str, Mapping[str, str]], otherwise: str, verdict: Callable[..., Verdict]
+) -> Verdict | None:
+    """Of what each host tells by name, the first that is not alike; `otherwise` is the value where a host has none."""
+    for name in sorted({name for one in told.values() for name in one}):
+        odd = _odd({host: one.get(name, otherwise) for host, one in told.items()}, f"{name}:", verdict)
+        if odd:
+            return odd
+    return None
 
 
 def _odd(values: Mapping[str, str], what: str, verdict: Callable[..., Verdict]) -> Verdict | None:

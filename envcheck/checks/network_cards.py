@@ -34,7 +34,7 @@ def named_interfaces_exist(environment: Environment, network: Network, need: Nee
     gloo's "Unable to find address for: eth1".
     """
     able = [one.name for one in network.interfaces if one.up]
-    routed = [one.name for one in network.interfaces if one.up and one.address and not one.loopback] or able
+    routed = [one.name for one in _routed(network)] or able
     values = {"wanted": (routed or ["eth0"])[0], "up": ", ".join(able)}
     for variable in (*OF_NCCL, *OF_GLOO):
         value = environment.get(variable)
@@ -54,7 +54,7 @@ def gloo_gets_plain_names(environment: Environment, network: Network) -> Outcome
 
     `^lo` (all but) and `=eth0` (exactly) are NCCL's language; gloo looks for an interface of that very name.
     """
-    routed = [one.name for one in network.interfaces if one.up and one.address and not one.loopback]
+    routed = [one.name for one in _routed(network)]
     for variable in OF_GLOO:
         value = environment.get(variable)
         if value[:1] in ("^", "="):
@@ -76,7 +76,7 @@ def bridges_and_tunnels_are_not_taken(environment: Environment, network: Network
     """
     if need.on_one_machine:
         return fine(ONE_MACHINE)
-    able = [one for one in network.interfaces if one.up and one.address and not one.loopback]
+    able = _routed(network)
     names = [one.name for one in able]
     wanted = [name for name in names if not name.startswith(SOFTWARE_ONLY)]
     for variable in (*OF_NCCL, *OF_GLOO):
@@ -108,7 +108,7 @@ def cards_have_networks_of_their_own(environment: Environment, network: Network,
         return fine(ONE_MACHINE)
     if need.interface_chosen and not environment.get("NCCL_SOCKET_IFNAME"):
         return fine("the launcher chooses one interface: nothing to judge")
-    able = [one for one in network.interfaces if one.up and one.address and not one.loopback]
+    able = _routed(network)
     names = [one.name for one in able]
     chosen = _as_nccl_picks(environment.get("NCCL_SOCKET_IFNAME") or LEFT_OUT, names)
     seen: dict[str, Interface] = {}
@@ -187,6 +187,11 @@ def rdma_ports_are_up_and_alike(network: Network, environment: Environment) -> O
         saw = f"{slow[0].device} port {slow[0].port} runs at {slow[0].rate:g} Gb/s, others at {best:g}"
         return warn(saw, device=slow[0].device)
     return None
+
+
+def _routed(network: Network) -> list[Interface]:
+    """The interfaces that can lead to another machine."""
+    return [one for one in network.interfaces if one.up and one.address and not one.loopback]
 
 
 def _as_nccl_picks(value: str, names: Sequence[str]) -> list[str]:

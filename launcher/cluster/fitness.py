@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from envcheck import checks
+from envcheck.check import Status, judge
+from envcheck.facts import Facts
+from envcheck.sections.cluster import Cluster, Identity, Node
 from launcher.cluster.survey import Seen
 from launcher.errors import EnvironmentUnfit
 from launcher.plan import Machine
 
 OLDEST_PYTHON = (3, 11)
-CLOCK_WARNING = 0.5
-CLOCK_LIMIT = 5.0
-"""Seconds by which clocks may differ: which failure came first is judged by them."""
+BETWEEN = ("CLU008", "CLU014")
+"""envcheck's checks of what lies between the nodes: clocks, and one machine under two names."""
 FREE_WARNING = 1 << 30
 FREE_LIMIT = 64 << 20
 """Bytes that must be free for logs and checkpoints."""
@@ -72,14 +75,13 @@ def of_each(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iterato
 
 def of_all(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
     """What is wrong between the nodes."""
-    yield from _twins(hosts, seen)
+    yield from _as_envcheck_judges(hosts, seen)
     first = seen[0]
     for host, one in list(zip(hosts, seen, strict=True))[1:]:
         if _version(one["python"]) != _version(first["python"]) or one["machine"] != first["machine"]:
             here, there = (f"Python {each['python']} ({each['machine']})" for each in (one, first))
             yield Fault(f"{host} has {here}, {hosts[0]} has {there}", "install the same environment on every node")
         yield from _drift(host, one["packages"], hosts[0], first["packages"])
-    yield from _clocks(hosts, seen)
 
 
 def of_network(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iterator[Fault]:
@@ -111,12 +113,13 @@ def least(seen: Sequence[Seen]) -> Machine:
     return Machine(cores=min(one["cores"] for one in seen), gpus=gpus, bf16=capable and gpus > 0)
 
 
-def _twins(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
-    known: dict[str, str] = {}
-    for host, one in zip(hosts, seen, strict=True):
-        other = known.setdefault(one["identity"], host)
-        if other != host:
-            yield Fault(f"{other} and {host} are one machine ({one['host']})", "name each machine once")
+def _as_envcheck_judges(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
+    pairs = zip(hosts, seen, strict=True)
+    nodes = tuple(Node(host, clock=one["clock"], identity=Identity(one["identity"])) for host, one in pairs)
+    facts = Facts("", "", ("cluster",), sections={"cluster": Cluster(nodes)})
+    for result in judge(facts, checks.select(BETWEEN)):
+        if result.status in (Status.FAIL, Status.WARN):
+            yield Fault(result.saw, result.remedy, fatal=result.status is Status.FAIL)
 
 
 def _drift(host: str, packages: dict[str, str], head: str, expected: dict[str, str]) -> Iterator[Fault]:
@@ -133,17 +136,6 @@ def _drift(host: str, packages: dict[str, str], head: str, expected: dict[str, s
     if others:
         named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         yield Fault(f"{host} differs in packages: {named}", "install the same lock on every node", fatal=False)
-
-
-def _clocks(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
-    """The clock furthest from the middle one, which is most likely right."""
-    middle = sorted(one["clock"] for one in seen)[len(seen) // 2]
-    for host, one in zip(hosts, seen, strict=True):
-        off = one["clock"] - (middle if len(seen) > 2 else 0.0)
-        if abs(off) - one["clock_error"] > CLOCK_WARNING:
-            word = "ahead" if off > 0 else "behind"
-            text = f"{host}: its clock is {abs(off):.1f} s {word} of the others"
-            yield Fault(text, "set the clocks by NTP", fatal=abs(off) > CLOCK_LIMIT)
 
 
 def _version(text: str) -> tuple[int, int]:

@@ -49,7 +49,7 @@ def test_a_clock_that_is_20_seconds_ahead_is_named(
     start: Start, lab: Lab, python_of_b: Callable[[Path], str], tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(SKEWED)
-    assert "node-b: its clock is 20.0 s ahead" in refusal(start(f"ssh.python={python_of_b(tmp_path)}"), lab)
+    assert "of the clocks, node-b is 20.0 s ahead" in refusal(start(f"ssh.python={python_of_b(tmp_path)}"), lab)
 
 
 def test_nodes_that_cannot_reach_each_other_are_named_with_the_port(start: Start, lab: Lab) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from envcheck import bundle
 from envcheck.__main__ import main
-from envcheck.cluster import COMMAND, PROGRAM, SSH
+from envcheck.cluster import ANSWER, COMMAND, SSH, TELL_TIME
 from tests.envcheck.bench import REPOSITORY
 
 
@@ -84,7 +85,7 @@ def test_every_file_is_python_3_9(path: Path) -> None:
 
 
 def test_the_program_for_hosts_is_python_3_9() -> None:
-    ast.parse(PROGRAM.format(archive="", request="{}"), feature_version=(3, 9))
+    ast.parse(bundle.program(ANSWER.format(request="{}"), TELL_TIME), feature_version=(3, 9))
 
 
 @pytest.mark.skipif(OLDEST is None, reason="there is no Python 3.9 here")

@@ -10,7 +10,10 @@ import zipapp
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from envcheck import report
+from envcheck.__main__ import main
 from envcheck.check import Status
 from envcheck.checks import every_check
 from envcheck.collect import collect
@@ -47,6 +50,31 @@ def test_the_environment_of_the_workers_is_judged_and_not_ours() -> None:
 
 def test_only_the_static_tier_is_judged_unless_more_is_asked_for() -> None:
     assert "LIB020" not in {result.id for result in verified(Need(), {}).results}
+
+
+OLD = [path for path in Path.home().glob(".pyenv/versions/3.[678].*/bin/python") if path.exists()]
+
+
+def test_envcheck_is_piped_to_a_bare_python_and_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bundle"]) == 0
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-", "--static", "--select", "CTR003"],
+        input=capsys.readouterr().out, env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "FIT: 1 pass" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("old", OLD, ids=lambda path: path.parts[-3])
+def test_an_older_python_is_told_what_it_takes(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["bundle"])
+    for words, text in (["-"], capsys.readouterr().out), (["-m", "envcheck"], ""):
+        done = subprocess.run([old, *words], input=text, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert done.stderr.startswith("envcheck needs Python 3.9 or later"), done.stderr
 
 
 def test_envcheck_runs_from_one_file_on_a_bare_python(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ PROOFS = [
     differing("CLU005", "F65", "another kernel on one of three", "node-2 has kernel 5.4.0", kernel="5.4.0"),
     differing("CLU006", "F65", "a GPU fewer on one of three", "node-2 has gpus 7 x", gpus="7 x NVIDIA H100"),
     in_lab("CLU007", "F61", "an MTU of 1400 on one node", "mn2 has an MTU of 1400; the others have 1500", WARN),
-    in_lab("CLU008", "F64", "libfaketime 22 s ahead on one node", "mn2 is 2"),
+    in_lab("CLU008", "F64", "libfaketime 22 s ahead on one node", "of the clocks, mn2 is 2"),
     in_lab("CLU009", "F67", "one changed line on one node", "mn2 has changes since the commit:"),
     in_lab("CLU010", "F65", "another pin in the lock of one node", "mn2 has uv.lock:"),
     in_lab("CLU011", "F77", "one byte of the data changed on one node", "mn2 has data: 1 files, 10000 bytes"),
