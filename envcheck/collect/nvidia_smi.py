@@ -32,7 +32,7 @@ def query(machine: Machine, seconds: float) -> Gpus:
 def parse(text: str) -> Gpus:
     """Read the XML log. Raises Absent where it is not well-formed."""
     try:
-        log = ElementTree.fromstring(text)  # noqa: S314 - the driver's own tool wrote it
+        log = ElementTree.fromstring(text)  # noqa: S314 - the driver's own tool wrote it  # nosec B314
     except ElementTree.ParseError as error:
         raise Absent(f"nvidia-smi -q -x: {error}") from None
     return Gpus(

@@ -61,7 +61,7 @@ def execute(current: Session) -> None:
     module, code = _program(plan.spec.task.target, Path(plan.job_dir))
     sys.argv = [str(module.__file__), *arguments(plan.spec.task.args)]
     os.environ.update(_environment(plan))
-    exec(code, vars(module))  # noqa: S102  (the program that the job names)
+    exec(code, vars(module))  # noqa: S102  (the program that the job names)  # nosec B102
 
 
 def arguments(args: Mapping[str, Any]) -> list[str]:
