@@ -245,6 +245,14 @@ class KubernetesOptions(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DockerOptions(_Section):
+    gpus: Literal["auto", "runtime", "cdi"] = "auto"
+    """How containers get their GPUs: by NVIDIA's container runtime or by a CDI specification; auto: what it has."""
+    user: Literal["auto", "caller", "root"] = "auto"
+    """Who the containers run as; auto: the caller, or root where the engine is rootless, whose root is the caller."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec(_Section):
     name: Annotated[str, MaxLen(64)]
     """Letters, digits, `.`, `_` and `-`; the run id begins with it."""
@@ -288,3 +296,5 @@ class JobSpec(_Section):
     """Options of the slurm backend."""
     kubernetes: KubernetesOptions = field(default_factory=KubernetesOptions)
     """Options of the kubernetes backend."""
+    docker: DockerOptions = field(default_factory=DockerOptions)
+    """Options of the docker backend."""

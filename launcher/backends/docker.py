@@ -12,7 +12,7 @@ import platform
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from launcher import machine
 from launcher.backends.base import Backend, Command, Submission, Tell, request
@@ -20,10 +20,11 @@ from launcher.errors import EnvironmentUnfit
 from launcher.images import build, engine, versions
 from launcher.images.versions import Variant
 from launcher.plan import Plan
-from launcher.spec import JobSpec
+from launcher.spec import JobSpec, Resources
 from launcher.store import RunFolder
 
 if TYPE_CHECKING:
+    from docker import DockerClient
     from docker.models.images import Image
 
 NETWORK = "launcher"
@@ -55,7 +56,10 @@ CONFINED = (
 
 
 def settle(spec: JobSpec, _job_path: Path) -> JobSpec:
-    """The job with its image named by digest. EnvironmentUnfit if there is none, or if it cannot run here."""
+    """The job with its image named by digest, and what the engine can do for it written down.
+
+    EnvironmentUnfit if there is no such image, or if it cannot run here.
+    """
     client = engine.connect()
     if re.fullmatch(r"sha256:[0-9a-f]{64}", spec.image):
         digest = spec.image
@@ -68,7 +72,12 @@ def settle(spec: JobSpec, _job_path: Path) -> JobSpec:
             hint="" if spec.image == digest else f"launcher images build {spec.image}",
         )
     _require_architecture(image)
-    return dataclasses.replace(spec, image=digest)
+    resources = dataclasses.replace(spec.resources, device=_device(spec, image))
+    user = spec.docker.user
+    if user == "auto":
+        user = "root" if engine.rootless(client) else "caller"
+    settled = dataclasses.replace(spec.docker, gpus=_way_to_gpus(spec, resources, client), user=user)
+    return dataclasses.replace(spec, image=digest, resources=resources, docker=settled)
 
 
 def render(plan: Plan) -> Submission:
@@ -106,7 +115,7 @@ def _argv(plan: Plan, node_rank: int) -> tuple[str, ...]:
     return (
         *("docker", "run", "--rm", "--interactive", *CONFINED),
         *("--name", f"{plan.run_id}-{plan.attempt}-{node_rank}", "--hostname", f"node-{node_rank}"),
-        *("--label", f"{LABEL}={plan.run_id}", "--user", f"{os.getuid()}:{os.getgid()}"),
+        *("--label", f"{LABEL}={plan.run_id}", "--user", _user(plan)),
         *("--volume", f"{plan.run_dir}:{plan.run_dir}", "--volume", f"{plan.job_dir}:{plan.job_dir}:ro"),
         *("--workdir", plan.job_dir, *_gpus(plan, node_rank), plan.spec.image),
         *("python", "-P", "-m", "launcher.node"),
@@ -118,7 +127,40 @@ def _gpus(plan: Plan, node_rank: int) -> tuple[str, ...]:
     if plan.device == "cpu":
         return ()
     first = node_rank * plan.procs_per_node
-    return "--gpus", f'"device={",".join(str(gpu) for gpu in range(first, first + plan.procs_per_node))}"'
+    share = [str(gpu) for gpu in range(first, first + plan.procs_per_node)]
+    if plan.spec.docker.gpus == "cdi":
+        return tuple(word for gpu in share for word in ("--device", f"nvidia.com/gpu={gpu}"))
+    return "--gpus", f'"device={",".join(share)}"'
+
+
+def _user(plan: Plan) -> str:
+    return "0:0" if plan.spec.docker.user == "root" else f"{os.getuid()}:{os.getgid()}"
+
+
+def _device(spec: JobSpec, image: Image) -> Literal["auto", "cpu", "cuda"]:
+    """The job's device; an image without CUDA leaves no choice."""
+    variant = versions.read().variants.get(image.labels.get("launcher.variant", ""))
+    if variant is None or variant.driver is not None:
+        return spec.resources.device
+    if spec.resources.device == "cuda":
+        raise EnvironmentUnfit(
+            f"image: {variant.name} holds no CUDA, and resources.device is cuda",
+            hint=f"--set image={versions.read().automatic[0]}",
+        )
+    return "cpu"
+
+
+def _way_to_gpus(spec: JobSpec, resources: Resources, client: DockerClient) -> Literal["auto", "runtime", "cdi"]:
+    if spec.docker.gpus != "auto" or resources.device == "cpu" or versions.driver() is None:
+        return spec.docker.gpus
+    way = engine.gpus(client)
+    if way is None:
+        raise EnvironmentUnfit(
+            "this machine has GPUs, and the engine has neither NVIDIA's runtime nor a CDI specification to give them",
+            hint="install nvidia-container-toolkit, then: sudo nvidia-ctk runtime configure && "
+            "sudo systemctl restart docker; --set resources.device=cpu runs without",
+        )
+    return way
 
 
 def _built(variant: Variant, spec: JobSpec) -> str:

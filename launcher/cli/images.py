@@ -15,6 +15,13 @@ _archive = click.option(
     envvar="LAUNCHER_DEBIAN_ARCHIVE",
     help="The Debian package archive to take the base from, a dated snapshot for instance.",
 )
+_target = click.option(
+    "--target",
+    type=click.Choice(["runtime", "devel"]),
+    default="runtime",
+    show_default=True,
+    help="To run jobs, or to build extensions: a compiler, and nvcc beside CUDA.",
+)
 
 
 @click.group(epilog="Example: launcher images build cpu")
@@ -66,16 +73,21 @@ def lock(upgrade: bool, check: bool, base: bool, archive: str | None) -> int:
 
 @command.command(epilog="Example: launcher images build cpu --target devel")
 @click.argument("variant")
-@click.option("--target", type=click.Choice(["runtime", "devel"]), default="runtime", show_default=True)
+@_target
 @click.option("--from-scratch", is_flag=True, help="Bootstrap the base again and reuse no layer.")
 @click.option("--newest-base", is_flag=True, help="Take Debian as it is today, even if that is not what is recorded.")
 @_archive
 @click.option(
-    "--format", "form", type=click.Choice(["oci", "sif"]), default="oci", show_default=True, help="Kind of image."
+    "--format",
+    "form",
+    type=click.Choice(["image", "oci", "sif"]),
+    default="image",
+    show_default=True,
+    help="In the engine alone, as an archive (OCI) too, or as Apptainer's SIF from what is built.",
 )
 def build(variant: str, target: str, from_scratch: bool, newest_base: bool, archive: str | None, form: str) -> None:
     """Build VARIANT and print its digest: the same one every time for the same pins and commit."""
-    from launcher.images import apptainer
+    from launcher.images import apptainer, engine
     from launcher.images import build as builder
 
     pins = versions.read()
@@ -88,35 +100,41 @@ def build(variant: str, target: str, from_scratch: bool, newest_base: bool, arch
     )
     built = builder.build(versions.ROOT, pins, request, _say)
     click.echo(f"{built.reference} {built.digest}")
-    click.echo(f"configuration {built.config_digest}, {built.size / 1e9:.2f} GB, archive {built.archive}")
+    click.echo(f"configuration {built.config_digest}, {built.size / 1e9:.2f} GB unpacked")
+    if form == "oci":
+        file = builder.cache() / f"{wanted.name}-{target}.tar"
+        click.echo(f"archive {engine.save(engine.connect(), built.digest, file)}")
 
 
 @command.command("test", epilog="Example: launcher images test cpu")
 @click.argument("variant")
+@_target
 @click.option("--report", type=click.Path(path_type=Path), help="Where the bill of materials goes (CycloneDX).")
-def test(variant: str, report: Path | None) -> int:
+def test(variant: str, target: str, report: Path | None) -> int:
     """Run what an image must do inside a container of VARIANT, and judge what it holds."""
     from launcher.images import trial
 
     pins = versions.read()
     failed = False
-    for result in trial.run(versions.ROOT, pins.variant(variant), report):
+    for result in trial.run(versions.ROOT, pins.variant(variant), target, report):
         mark = {True: "pass", False: "FAIL", None: "skip"}[result.passed]
         click.echo(f"{mark}  {result.name}" + (f": {result.saw}" if result.saw else ""))
         failed |= result.passed is False
     return int(failed)
 
 
-@command.command(epilog="Example: launcher images diff one.tar two.tar")
-@click.argument("first", type=click.Path(exists=True, path_type=Path))
-@click.argument("second", type=click.Path(exists=True, path_type=Path))
-def diff(first: Path, second: Path) -> int:
-    """Say which file of which layer differs between two image archives, and how. Exit 1 if anything does."""
-    from launcher.images import archive
+@command.command(epilog="Example: launcher images diff launcher:cpu other.tar")
+@click.argument("first")
+@click.argument("second")
+def diff(first: str, second: str) -> int:
+    """Say which file of which layer differs between two images, and how. Exit 1 if anything does.
+
+    FIRST and SECOND are archives, or names or digests of images that the engine holds.
+    """
     from launcher.images import diff as comparison
 
     differ = False
-    for difference in comparison.compare(archive.read(first), archive.read(second)):
+    for difference in comparison.named(first, second):
         differ = True
         click.echo(str(difference))
     return int(differ)

@@ -9,17 +9,19 @@ from pathlib import Path
 from launcher import shell
 from launcher.errors import EnvironmentUnfit
 from launcher.images import build as images
+from launcher.images import engine
 from launcher.images.build import Built
 from launcher.images.versions import Variant
 
 
 def build(variant: Variant, say: Callable[[str], None]) -> Path:
-    """Write the definition file beside the image's archive and build the SIF from it; the SIF's path."""
+    """Write the definition file and the archive it names, and build the SIF from them; the SIF's path."""
     built = images.last(variant)
     if built is None:
         raise EnvironmentUnfit(f"{variant.name} is not built", hint=f"launcher images build {variant.name}")
-    definition = Path(built.archive).with_suffix(".def")
-    definition.write_text(render(built), encoding="utf-8")
+    archive = engine.save(engine.connect(), built.digest, images.cache() / f"{variant.name}-runtime.tar")
+    definition = archive.with_suffix(".def")
+    definition.write_text(render(built, archive), encoding="utf-8")
     say(f"definition: {definition}")
     program = shutil.which("apptainer") or shutil.which("singularity")
     if program is None:
@@ -33,11 +35,11 @@ def build(variant: Variant, say: Callable[[str], None]) -> Path:
     return target
 
 
-def render(built: Built) -> str:
+def render(built: Built, archive: Path) -> str:
     """The definition file: the very image, by its archive, with the engine's settings that Apptainer does not take."""
     return f"""\
 Bootstrap: oci-archive
-From: {built.archive}
+From: {archive}
 
 %labels
     launcher.image {built.digest}

@@ -14,14 +14,18 @@ from pathlib import Path
 
 from launcher import shell
 from launcher.errors import EnvironmentUnfit, RequestError
-from launcher.images import archive, debian, engine, locks, wheels
+from launcher.images import debian, engine, locks, wheels
 from launcher.images.versions import Variant, Versions
 
 PROJECT = ("LICENSE", "README.md", "pyproject.toml", "envcheck", "jobs", "launcher", "images/versions.toml")
 """What of the checkout goes into an image."""
 DOCKER_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+BASES = {"runtime": ("runtime",), "devel": ("runtime", "devel")}
+"""Which Debian roots a target stands on; everything is installed on the smaller one."""
 FREE_BYTES = {"cpu": 6 << 30}
 FREE_BYTES_CUDA = 20 << 30
+FULL = 1 << 30
+"""With fewer bytes free than this, a build that failed is taken to have failed for want of space."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """An image that was built."""
+    """An image that was built, and that the engine holds."""
 
     reference: str
     digest: str
@@ -48,14 +52,14 @@ class Built:
     lock_digest: str
     commit: str | None
     size: int
-    archive: str
+    """Bytes of its files, unpacked."""
 
 
 Say = Callable[[str], None]
 
 
 def build(root: Path, versions: Versions, request: Request, say: Say) -> Built:
-    """Build one variant, give it to the engine, say what came out. Nothing is tagged unless all of it went through."""
+    """Build one variant into the engine. Nothing is tagged unless all of it went through."""
     variant = request.variant
     lock = locks.read(root, variant.name)
     if faults := locks.faults(lock, variant, versions):
@@ -64,18 +68,20 @@ def build(root: Path, versions: Versions, request: Request, say: Say) -> Built:
     store = cache()
     _need_space(variant, store)
     say("base: bootstrapping Debian" if request.from_scratch else "base: looking for Debian")
-    bases = {kind: _base(root, versions, request, kind, store, say) for kind in ("runtime", "devel")}
+    bases = {kind: _base(root, versions, request, kind, store, say) for kind in BASES[request.target]}
     say("wheels: fetching what is missing")
-    fetched = wheels.fetch(versions, variant, lock, platform.machine(), store / "wheels" / variant.name)
+    tools = locks.tools(root, versions, variant)
+    folder = store / "wheels" / variant.name
+    fetched = wheels.fetch(versions, variant, lock + tools, platform.machine(), folder)
     with tempfile.TemporaryDirectory(dir=store) as scratch:
-        context, result = Path(scratch) / "context", Path(scratch) / "image.tar"
-        _stage(root, context, lock, bases)
+        context, said = Path(scratch) / "context", Path(scratch) / "metadata.json"
+        _stage(root, context, {"lock.txt": lock, "tools.txt": tools}, bases)
         say("image: building")
-        labels = _labels(root, variant, lock, bases)
-        done = shell.complete(_command(versions, request, labels, context, fetched, result), shown=True)
+        labels = _labels(root, request, lock, bases)
+        done = shell.complete(_command(versions, request, labels, context, fetched, said), shown=True)
         if done.returncode:
-            raise EnvironmentUnfit(f"{variant.name} could not be built (see above); nothing was tagged")
-        return _keep(request, labels, result, store)
+            raise _failed(variant, store)
+        return _keep(request, labels, json.loads(said.read_text(encoding="utf-8")), store)
 
 
 def reference(variant: Variant, target: str = "runtime") -> str:
@@ -92,7 +98,7 @@ def last(variant: Variant, target: str = "runtime") -> Built | None:
 
 
 def cache() -> Path:
-    """Where wheels, bases and image archives are kept between builds."""
+    """Where wheels, bases and records of builds are kept."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(base) / "launcher" / "images"
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,12 +128,13 @@ def _base(root: Path, versions: Versions, request: Request, kind: str, store: Pa
     return kept
 
 
-def _stage(root: Path, context: Path, lock: str, bases: dict[str, Path]) -> None:
+def _stage(root: Path, context: Path, texts: dict[str, str], bases: dict[str, Path]) -> None:
     """Only what the Dockerfile reads, with modes that do not come from the checkout."""
     context.mkdir()
     for kind, file in bases.items():
         (context / f"debian-{kind}.tar").hardlink_to(file)
-    (context / "lock.txt").write_text(lock, encoding="utf-8")
+    for name, text in texts.items():
+        (context / name).write_text(text, encoding="utf-8")
     shutil.copy(root / "images" / "Dockerfile", context)
     for name in PROJECT:
         source, target = root / name, context / "project" / name
@@ -142,7 +149,7 @@ def _stage(root: Path, context: Path, lock: str, bases: dict[str, Path]) -> None
 
 
 def _command(
-    versions: Versions, request: Request, labels: dict[str, str], context: Path, fetched: Path, result: Path
+    versions: Versions, request: Request, labels: dict[str, str], context: Path, fetched: Path, said: Path
 ) -> list[str]:
     epoch = versions.base["epoch"]
     return [
@@ -153,13 +160,13 @@ def _command(
         *("--build-context", f"wheels={fetched}", "--tag", reference(request.variant, request.target)),
         *(word for key, value in sorted(labels.items()) for word in ("--label", f"{key}={value}")),
         # Uncompressed: a registry compresses anew, and the configuration's digest stays the same whatever it does.
-        *("--output", f"type=oci,dest={result},rewrite-timestamp=true,compression=uncompressed"),
+        *("--output", "type=image,compression=uncompressed,oci-mediatypes=true", "--metadata-file", str(said)),
         str(context),
     ]
 
 
-def _labels(root: Path, variant: Variant, lock: str, bases: dict[str, Path]) -> dict[str, str]:
-    commit = _commit(root)
+def _labels(root: Path, request: Request, lock: str, bases: dict[str, Path]) -> dict[str, str]:
+    commit, variant = _commit(root), request.variant
     return {
         "org.opencontainers.image.title": f"launcher {variant.name}",
         "org.opencontainers.image.licenses": "Apache-2.0",
@@ -167,7 +174,7 @@ def _labels(root: Path, variant: Variant, lock: str, bases: dict[str, Path]) -> 
         "launcher.variant": variant.name,
         "launcher.torch": variant.torch,
         "launcher.lock": f"sha256:{hashlib.sha256(lock.encode()).hexdigest()}",
-        "launcher.base": f"sha256:{debian.digest(bases['runtime'])}",
+        "launcher.base": f"sha256:{debian.digest(bases[request.target])}",
     }
 
 
@@ -177,22 +184,28 @@ def _commit(root: Path) -> str | None:
     return said.strip() + ("-modified" if dirty else "") if said else None
 
 
-def _keep(request: Request, labels: dict[str, str], result: Path, store: Path) -> Built:
-    target = store / f"{request.variant.name}-{request.target}.tar"
-    image = archive.read(result)
-    engine.load(str(result), reference(request.variant, request.target), image.digest)
-    result.replace(target)
+def _keep(request: Request, labels: dict[str, str], metadata: dict[str, str], store: Path) -> Built:
+    name = reference(request.variant, request.target)
+    digest = metadata["containerimage.digest"]
     built = Built(
-        reference=reference(request.variant, request.target),
-        digest=image.digest,
-        config_digest=image.config_digest,
+        reference=name,
+        digest=digest,
+        config_digest=metadata["containerimage.config.digest"],
         lock_digest=labels["launcher.lock"],
         commit=labels.get("org.opencontainers.image.revision"),
-        size=image.size,
-        archive=str(target),
+        size=engine.keep(engine.connect(), name, digest),
     )
-    _record(store, request.variant, request.target).write_text(json.dumps(asdict(built), indent=2), encoding="utf-8")
+    record = _record(store, request.variant, request.target)
+    record.write_text(json.dumps(asdict(built), indent=2), encoding="utf-8")
     return built
+
+
+def _failed(variant: Variant, store: Path) -> EnvironmentUnfit:
+    full = shutil.disk_usage(store).free < FULL
+    return EnvironmentUnfit(
+        f"{variant.name} could not be built (see above); nothing was tagged" + (": the disk is full" if full else ""),
+        hint="docker builder prune" if full else None,
+    )
 
 
 def _record(store: Path, variant: Variant, target: str) -> Path:

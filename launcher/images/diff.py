@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
-from launcher.images import archive
+from launcher.images import archive, build, engine
 from launcher.images.archive import Image, Layer
 
 SHOWN = 200  # bytes of context that a content difference is described by
@@ -27,6 +29,16 @@ class Difference:
         return f"{place}: {self.path}: {self.what}"
 
 
+def named(*names: str) -> Iterator[Difference]:
+    """Every difference of two images, each an archive's path or what the engine calls it."""
+    with tempfile.TemporaryDirectory(dir=build.cache()) as folder:
+        first, second = (
+            archive.read(Path(name) if Path(name).exists() else _saved(name, Path(folder) / f"{number}.tar"))
+            for number, name in enumerate(names)
+        )
+        yield from compare(first, second)
+
+
 def compare(first: Image, second: Image) -> Iterator[Difference]:
     """Every difference of two images, lowest layer first; nothing for images with the same digests."""
     if len(first.layers) != len(second.layers):
@@ -36,6 +48,10 @@ def compare(first: Image, second: Image) -> Iterator[Difference]:
             with archive.layer(first, ours) as before, archive.layer(second, theirs) as after:
                 yield from _layer(number, before, after)
     yield from _settings("", _without_layers(first.config), _without_layers(second.config))
+
+
+def _saved(name: str, target: Path) -> Path:
+    return engine.save(engine.connect(), name, target)
 
 
 def _layer(number: int, ours: Layer, theirs: Layer) -> Iterator[Difference]:

@@ -5,17 +5,18 @@ Spoken to through its Python SDK, imported where it is used; the command line on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from launcher import shell
-from launcher.errors import EnvironmentUnfit
+from launcher.errors import EnvironmentUnfit, RequestError
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
 OLDEST = 25
-"""The first engine whose own BuildKit can write an image's times anew."""
+"""The first engine whose containerd image store keeps what BuildKit made, byte for byte."""
 
 
 def connect() -> DockerClient:
@@ -49,22 +50,32 @@ def need_reproducible_builds(client: DockerClient) -> None:
     status = dict(client.info().get("DriverStatus") or [])
     if status.get("driver-type") != "io.containerd.snapshotter.v1":
         raise EnvironmentUnfit(
-            "the engine does not use the containerd image store, without which BuildKit cannot export an archive",
+            "the engine does not use the containerd image store, without which images have no lasting digests",
             hint='put {"features": {"containerd-snapshotter": true}} into /etc/docker/daemon.json and restart it',
         )
 
 
-def load(archive: str, reference: str, digest: str) -> None:
-    """Give the engine the image of an archive.
+def keep(client: DockerClient, reference: str, digest: str) -> int:
+    """Have the engine keep an image it was just given; its size in bytes, unpacked.
 
     It gets a second name made of its digest: the engine forgets an image that the next build takes the name from, and
     runs that are gone on with need the image they began in.
     """
-    done = shell.complete(["docker", "load", "--quiet", "--input", archive])
-    if done.returncode:
-        raise EnvironmentUnfit(f"the engine did not take the image: {done.stderr.strip()[-500:]}")
-    name = reference.partition(":")[0]
-    connect().images.get(reference).tag(name, tag=digest.removeprefix("sha256:")[:12])
+    image = client.images.get(reference)
+    image.tag(reference.partition(":")[0], tag=digest.removeprefix("sha256:")[:12])
+    return sum(layer["Size"] for layer in image.history())
+
+
+def save(client: DockerClient, reference: str, target: Path) -> Path:
+    """Write an image the engine holds to an archive."""
+    image = find(client, reference)
+    if image is None:
+        raise RequestError(f"the engine holds no image {reference}", hint="docker images lists those it holds")
+    scratch = target.with_suffix(".part")
+    with scratch.open("wb") as stream:
+        for piece in image.save(chunk_size=1 << 22):
+            stream.write(piece)
+    return scratch.replace(target)
 
 
 def find(client: DockerClient, reference: str) -> Image | None:
@@ -75,6 +86,20 @@ def find(client: DockerClient, reference: str) -> Image | None:
         return client.images.get(reference)
     except ImageNotFound:
         return None
+
+
+def gpus(client: DockerClient) -> Literal["runtime", "cdi"] | None:
+    """How this engine gives GPUs to containers: by NVIDIA's container runtime, by CDI specifications, or not at all."""
+    info = client.info()
+    if "nvidia" in info.get("Runtimes", {}):
+        return "runtime"
+    folders = [Path(folder) for folder in info.get("CDISpecDirs") or []]
+    return "cdi" if any(any(folder.glob("nvidia*")) for folder in folders) else None
+
+
+def rootless(client: DockerClient) -> bool:
+    """Whether the engine runs as an ordinary user, who is root in its containers."""
+    return any("name=rootless" in option for option in client.info().get("SecurityOptions") or [])
 
 
 def _unanswered(error: Exception) -> EnvironmentUnfit:

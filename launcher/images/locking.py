@@ -24,7 +24,7 @@ COMMON = "cpu"
 
 
 def make(root: Path, versions: Versions) -> dict[str, str]:
-    """The text of every lock, by name: the variants and `test`."""
+    """The text of every lock, by name: the variants, what their `devel` targets hold beside, and `test`."""
     resolve = _Resolver(root, versions)
     common = _with_recorded_wheels(versions.variants[COMMON], resolve(versions.variants[COMMON]))
     shared = [f"{pin.name}=={pin.version}" for pin in common if pin.name != "torch"]
@@ -32,9 +32,12 @@ def make(root: Path, versions: Versions) -> dict[str, str]:
     for name, variant in versions.variants.items():
         if name != COMMON:
             made[name] = _with_recorded_wheels(variant, resolve(variant, constraints=[*shared, *variant.constraints]))
+        if variant.devel:
+            fixed = [f"{pin.name}=={pin.version}" for pin in made[name] if pin.name != "torch"]
+            compilers = resolve(variant, constraints=fixed, requirements=variant.devel)
+            made[locks.devel(variant)] = _without(made[name], compilers)
     tests = resolve(versions.variants[COMMON], constraints=shared, more_extras=["test"])
-    held = {pin.name for pin in common}
-    made["test"] = [pin for pin in tests if pin.name not in held]
+    made["test"] = _without(common, tests)
     return {name: locks.render(pins) for name, pins in made.items()}
 
 
@@ -47,14 +50,19 @@ class _Resolver:
             raise EnvironmentUnfit("uv is missing: it resolves the locks", hint="./install --tests")
 
     def __call__(
-        self, variant: Variant, *, constraints: Iterable[str] = (), more_extras: Iterable[str] = ()
+        self,
+        variant: Variant,
+        *,
+        constraints: Iterable[str] = (),
+        more_extras: Iterable[str] = (),
+        requirements: Iterable[str] = (),
     ) -> list[Pin]:
         refused = [release.replace("==", "!=") for release in self.rules["refused"]]
         with tempfile.TemporaryDirectory() as scratch:
             inputs = {
                 "constraints": "\n".join([*refused, *constraints]),
                 "override": f"torch=={variant.torch}",
-                "build": "setuptools>=77",
+                "build": "\n".join(["setuptools>=77", *requirements]),
             }
             for name, text in inputs.items():
                 (Path(scratch) / name).write_text(text + "\n", encoding="utf-8")
@@ -137,6 +145,11 @@ def _meaning(marker: str) -> list[bool]:
         )
         for machine, system, python in asked
     ]
+
+
+def _without(held: Iterable[Pin], pins: Iterable[Pin]) -> list[Pin]:
+    names = {pin.name for pin in held}
+    return [pin for pin in pins if pin.name not in names]
 
 
 def _by_name(text: str) -> dict[str, Pin]:

@@ -37,6 +37,18 @@ def path(root: Path, name: str) -> Path:
     return root / "images" / "locks" / f"{name}.txt"
 
 
+def devel(variant: Variant) -> str:
+    """The name of the lock with what a variant's `devel` target holds beside."""
+    return f"{variant.name}-devel"
+
+
+def tools(root: Path, versions: Versions, variant: Variant) -> str:
+    """A lock of what the `devel` target holds beside: the pip that installs every image, and the CUDA compiler."""
+    pip = versions.base["pip"]
+    compiler = read(root, devel(variant)) if variant.devel else ""
+    return f"pip=={pip['version']} --hash=sha256:{pip['wheel']}\n{compiler}"
+
+
 def parse(text: str) -> list[Pin]:
     """The distributions of a lock, in order; ValueError for a line that is neither a pin nor a hash."""
     return [_pin(entry) for entry in _entries(text)]

@@ -40,6 +40,8 @@ class Variant:
     budget: float
     """The most gigabytes that its image may take, unpacked."""
     constraints: tuple[str, ...] = ()
+    devel: tuple[str, ...] = ()
+    """What the `devel` target holds beside: the CUDA compiler."""
     torch_wheels: tuple[tuple[str, str], ...] = ()
     """(tag, sha256) of torch wheels that are recorded rather than asked for."""
 
@@ -62,6 +64,8 @@ class Versions:
     automatic: tuple[str, ...]
     locks: dict[str, Any]
     base: dict[str, Any]
+    usual: dict[str, Any]
+    """The image most people would take instead, and how large it is said to be."""
     variants: dict[str, Variant]
 
     def variant(self, name: str) -> Variant:
@@ -101,6 +105,7 @@ def read(root: Path = ROOT) -> Versions:
         automatic=tuple(table["automatic"]),
         locks=table["locks"],
         base=table["base"],
+        usual=table["usual"],
         variants={name: _variant(name, pins) for name, pins in table["variants"].items()},
     )
 

@@ -113,6 +113,8 @@ JOB_FILE = {
     "ssh.port": "1..65535 | null",
     "ssh.config": "text | null",
     "ssh.pass_env": "list of text",
+    "docker.gpus": "auto | runtime | cdi",
+    "docker.user": "auto | caller | root",
 }
 
 REQUIRED = {"name", "task", "task.target", "training", "checkpoint.best.metric", "early_stop.metric"}

@@ -1,13 +1,19 @@
 """What a build refuses before it begins, and what it writes beside the image."""
 
+import json
+import os
+import re
+import subprocess
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launcher.errors import EnvironmentUnfit, RequestError
-from launcher.images import apptainer, build, engine, materials, versions
+from launcher.images import apptainer, audit, build, engine, materials, versions, wheels
 from launcher.images.build import Built, Request
-from launcher.images.locks import Pin
+from launcher.images.subject import Skipped, Subject
 
 PINS = versions.read()
 BUILT = Built(
@@ -17,7 +23,6 @@ BUILT = Built(
     lock_digest="sha256:" + "c" * 64,
     commit=None,
     size=1,
-    archive="/cache/cpu-runtime.tar",
 )
 
 
@@ -60,7 +65,7 @@ def test_what_is_staged_has_modes_that_do_not_come_from_the_checkout(tmp_path: P
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
         (root / name).chmod(0o600)
-    build._stage(root, tmp_path / "context", "lock", bases)
+    build._stage(root, tmp_path / "context", {"lock.txt": "lock"}, bases)
     staged = {
         str(path.relative_to(tmp_path / "context" / "project"))
         for path in (tmp_path / "context").rglob("*.*")
@@ -70,17 +75,85 @@ def test_what_is_staged_has_modes_that_do_not_come_from_the_checkout(tmp_path: P
     assert (tmp_path / "context/project/launcher/__init__.py").stat().st_mode & 0o777 == 0o644
 
 
+def bill() -> dict[str, Any]:
+    packages = [("apt", "2.6.1", "amd64"), ("g++", "4:12.2.0-3", "amd64")]
+    return materials.bill(
+        BUILT, {"torch": "2.13.0+cpu"}, packages, f"# header\napt 2.6.1 {'1' * 64}\ng++ 4:12 {'2' * 64}\n"
+    )
+
+
 def test_the_bill_of_materials_depends_on_nothing_but_the_image() -> None:
-    pin = Pin(name="torch", version="2.13.0+cpu", marker="", hashes=("0" * 64,))
-    made = [materials.bill(BUILT, [pin], f"# header\napt 2.6.1 {'1' * 64}\n") for _ in range(2)]
-    assert made[0] == made[1]
-    assert [part["purl"] for part in made[0]["components"]] == [
+    assert bill() == bill()
+    assert [part["purl"] for part in bill()["components"]] == [
         "pkg:pypi/torch@2.13.0%2Bcpu",
-        "pkg:deb/debian/apt@2.6.1",
+        "pkg:deb/debian/apt@2.6.1?arch=amd64",
+        "pkg:deb/debian/g%2B%2B@4%3A12.2.0-3?arch=amd64",
     ]
 
 
+def test_a_package_carries_the_recorded_digest_of_that_very_version_only() -> None:
+    assert [part.get("hashes") for part in bill()["components"]] == [
+        None,
+        [{"alg": "SHA-256", "content": "1" * 64}],
+        None,
+    ]
+
+
+def test_the_bill_of_materials_is_valid_cyclonedx() -> None:
+    validation = pytest.importorskip(
+        "cyclonedx.validation.json", reason="pip-audit, which brings the schema, is missing"
+    )
+    from cyclonedx.schema import SchemaVersion
+
+    assert validation.JsonStrictValidator(SchemaVersion.V1_5).validate_str(json.dumps(bill())) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], ([], [])),
+        ([{"name": "a", "version": "1", "vulns": [{"id": "X-1"}, {"id": "X-2"}]}], (["a 1 (X-1, X-2)"], [])),
+        ([{"name": "a", "skip_reason": "not found"}], ([], ["a"])),
+    ],
+)
+def test_what_nobody_could_audit_is_told_apart_from_what_is_clean(
+    rows: list[dict[str, Any]], verdict: tuple[list[str], list[str]]
+) -> None:
+    assert audit.judge(json.dumps({"dependencies": rows, "fixes": []})) == verdict
+
+
+def test_a_vulnerability_service_that_cannot_be_asked_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: True)
+    silent = subprocess.CompletedProcess([], 1, stdout="", stderr="Traceback\nConnectionError: no route\n")
+    monkeypatch.setattr("launcher.shell.complete", lambda _argv: silent)
+    subject = Subject(versions.ROOT, PINS.variant("cpu"), "runtime", BUILT, client=None)  # type: ignore[arg-type]
+    subject.__dict__["description"] = {"distributions": {"torch": "2.13.0+cpu"}}
+    with pytest.raises(Skipped, match="cannot be asked: ConnectionError: no route"):
+        audit.audit(subject)
+
+
+def test_a_wheel_with_another_digest_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "planted-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("planted-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
+        wheel.writestr("planted-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+    for name, value in {"PIP_FIND_LINKS": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    lock = f"planted==1.0 \\\n    --hash=sha256:{'0' * 64}\n"
+    with pytest.raises(EnvironmentUnfit, match="planted") as caught:
+        wheels.fetch(PINS, PINS.variant("cu130"), lock, "x86_64", tmp_path / "fetched")
+    assert "DO NOT MATCH THE HASHES" in caught.value.message
+    assert not list((tmp_path / "fetched").glob("*.whl"))
+
+
+@pytest.mark.parametrize(("free", "reason"), [(1 << 20, "the disk is full"), (1 << 40, "nothing was tagged$")])
+def test_a_build_that_fails_says_whether_for_want_of_space(
+    free: int, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": free}))
+    assert re.search(reason, build._failed(PINS.variant("cpu"), tmp_path).message)
+
+
 def test_the_definition_file_names_the_archive_and_the_digest() -> None:
-    text = apptainer.render(BUILT)
+    text = apptainer.render(BUILT, Path("/cache/cpu-runtime.tar"))
     assert text.startswith("Bootstrap: oci-archive\nFrom: /cache/cpu-runtime.tar\n")
     assert BUILT.digest in text

@@ -51,6 +51,13 @@ def test_nodes_share_the_machines_gpus_out(decided: Plan) -> None:
     ]
 
 
+def test_gpus_are_named_by_their_cdi_names_where_the_engine_has_those(decided: Plan) -> None:
+    options_of_docker = dataclasses.replace(decided.spec.docker, gpus="cdi")
+    by_cdi = dataclasses.replace(decided, spec=dataclasses.replace(decided.spec, docker=options_of_docker))
+    assert "--device nvidia.com/gpu=2 --device nvidia.com/gpu=3" in options(by_cdi, 1)
+    assert "--gpus" not in options(by_cdi, 1)
+
+
 def test_a_job_on_the_cpu_asks_for_no_gpu(decided: Plan) -> None:
     assert "--gpus" not in options(dataclasses.replace(decided, device="cpu"), 0)
 
