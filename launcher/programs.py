@@ -150,7 +150,9 @@ class Program:
             if rank not in self.outcomes:
                 host = self.command.host or hosts.get(rank)
                 dead = {"died": died, "time_ns": time.time_ns(), "host": host}
-                self.outcomes[rank] = folder.read_node_outcome(attempt, rank) or dead
+                left = folder.read_node_outcome(attempt, rank)
+                # What a node writes after its connection is lost tells how it noticed, not what was the matter.
+                self.outcomes[rank] = {**left, **dead} if left and code in self.command.lost else left or dead
 
     def close(self, patience: float) -> None:
         """See it ended, and end it by force where it has not within `patience` seconds."""

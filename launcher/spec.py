@@ -281,6 +281,9 @@ class JobSpec(_Section):
     preflight: Literal["off", "warn", "fail", "strict"] = "fail"
     """What envcheck may find on a node before training begins there: fail refuses on a FAIL, strict also on a WARN or
     UNKNOWN, warn only records, off does not look."""
+    data: tuple[str, ...] = ()
+    """Absolute paths of files and folders that every node must have alike; several machines are compared before a run,
+    by names, sizes and how files begin."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables of the workers."""
     image: str = "cpu"

@@ -54,6 +54,11 @@ def python_path() -> list[str]:
     return [] if HOME.name in ("site-packages", "dist-packages") else [f"PYTHONPATH={HOME}"]
 
 
+def code_folders(plan: Plan) -> tuple[str, ...]:
+    """Folders of code that nodes with shared files must see as this machine does."""
+    return (plan.job_dir, *([str(HOME / "launcher")] if python_path() else []))
+
+
 def unchanged(spec: JobSpec, _job_path: Path) -> JobSpec:
     return spec
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher import address, shell
-from launcher.backends.base import Command, Submission, Tell, python_path, request
+from launcher.backends.base import Command, Submission, Tell, code_folders, python_path, request
 from launcher.cluster import survey
 from launcher.cluster.admission import admit
 from launcher.cluster.fitness import Words
@@ -115,7 +115,14 @@ def _hosts() -> list[str]:
 def _look(plan: Plan, hosts: Sequence[str]) -> Look:
     settings = plan.spec.slurm
     bind = [_bind(settings)] * len(hosts)
-    return Look(python=_python(settings), bind=bind, folders=(plan.run_dir,), run=plan.run_id)
+    return Look(
+        python=_python(settings),
+        bind=bind,
+        folders=(plan.run_dir,),
+        code=code_folders(plan),
+        data=plan.spec.data,
+        run=plan.run_id,
+    )
 
 
 def _script(plan: Plan) -> str:

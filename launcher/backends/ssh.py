@@ -18,7 +18,7 @@ from pathlib import Path
 
 from launcher import address, processes
 from launcher.backends import connection
-from launcher.backends.base import HOME, Backend, Command, Submission, Tell, python_path, request
+from launcher.backends.base import HOME, Backend, Command, Submission, Tell, code_folders, python_path, request
 from launcher.cluster import fitness, survey
 from launcher.cluster.admission import admit
 from launcher.cluster.fitness import Words
@@ -151,6 +151,8 @@ def _look(settings: SshOptions, run: Plan | None = None) -> Look:
         bind=[_bind(settings)] * len(settings.hosts),
         folders=folders,
         make=folders if settings.sync == "rsync" else (),
+        code=code_folders(run) if run is not None and settings.sync == "shared" else (),
+        data=run.spec.data if run is not None else (),
         run=run.run_id if run is not None else None,
     )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from envcheck import checks
 from envcheck.check import Status, judge
 from envcheck.facts import Facts
 from envcheck.sections.cluster import Cluster, Identity, Node
+from launcher.cluster.probe import FULL_PACKETS
 from launcher.cluster.survey import Seen
 from launcher.errors import EnvironmentUnfit
 from launcher.plan import Machine
@@ -25,6 +27,10 @@ SLOW_LOOK_UP = 0.5
 # Of these the versions must be the same on every node: they decide what is computed, or speak to each other.
 COMPUTING = ("torch", "numpy", "triton", "lightning", "pytorch-lightning", "pytorch-ignite")
 COMPUTING_PREFIX = "nvidia-"
+
+
+Prints = Mapping[str, Mapping[str, Any] | None]
+"""What `fingerprint.take` said of each path."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,10 @@ def of_all(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
             here, there = (f"Python {each['python']} ({each['machine']})" for each in (one, first))
             yield Fault(f"{host} has {here}, {hosts[0]} has {there}", "install the same environment on every node")
         yield from _drift(host, one["packages"], hosts[0], first["packages"])
+        yield from _contents(host, one["prints"], hosts[0], first["prints"])
+    for name, found in first["prints"].items():
+        if found is None:
+            yield Fault(f"{hosts[0]}:{name} is not there", "mount or copy it on every node")
 
 
 def of_network(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iterator[Fault]:
@@ -90,7 +100,9 @@ def of_network(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iter
     for host, one in zip(hosts, seen, strict=True):
         for address, port, why in one.get("unreached", []):
             text = f"{host} cannot reach {by_port[address, port]} at {address} port {port}: {why}"
-            yield Fault(text, f"open all ports between the nodes, or {words.interface}")
+            large = why == FULL_PACKETS
+            remedy = "set one MTU on the whole way" if large else "open all ports between the nodes"
+            yield Fault(text, f"{remedy}, or {words.interface}")
         look_up = one.get("look_up", 0.0)
         if look_up is None or look_up > SLOW_LOOK_UP:
             text = f"{host}: the name server takes its time for the head's address; every connection of the store waits"
@@ -136,6 +148,20 @@ def _drift(host: str, packages: dict[str, str], head: str, expected: dict[str, s
     if others:
         named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         yield Fault(f"{host} differs in packages: {named}", "install the same lock on every node", fatal=False)
+
+
+def _contents(host: str, prints: Prints, head: str, expected: Prints) -> Iterator[Fault]:
+    """Code or data that is not what the head has."""
+    for name, found in prints.items():
+        if found == expected[name] or expected[name] is None:
+            continue
+        has = "is not there" if found is None else f"is not what {head} has ({_counts(found, expected[name])})"
+        yield Fault(f"{host}:{name} {has}", "copy it to every node, or share it")
+
+
+def _counts(found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> str:
+    there = expected["files"] if expected else 0
+    return f"{found['files']} files, not {there}" if found["files"] != there else f"{there} files, other contents"
 
 
 def _version(text: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -16,7 +17,9 @@ import platform
 import shutil
 import signal
 import socket
+import struct
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -24,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from launcher import address, processes, shell
+from launcher.cluster import fingerprint
 
 CONNECT_PATIENCE = 2.0
 LOOK_UP_PATIENCE = 1.0
+FULL_PACKETS = "small packets arrive and large ones do not"
 
 
 def main() -> None:
@@ -52,6 +57,9 @@ def _look(request: Mapping[str, Any]) -> dict[str, Any]:
         "gpus": _gpus(),
         "folders": {name: _folder(name, make=name in request["make"]) for name in request["folders"]},
         "nonces": {name: _text(name) for name in request["nonces"]},
+        "prints": {
+            name: fingerprint.take(name, code=name in request["code"]) for name in (*request["code"], *request["data"])
+        },
         "ended": _end_strays(request["run"]) if request["run"] else [],
     }
 
@@ -128,13 +136,25 @@ def _open_port(bind: str, stack: contextlib.ExitStack) -> dict[str, Any]:
 def _unreached(peers: Iterable[tuple[str, int]]) -> list[list[Any]]:
     def reach(peer: tuple[str, int]) -> list[Any] | None:
         try:
-            socket.create_connection((peer[0], peer[1]), timeout=CONNECT_PATIENCE).close()
+            with socket.create_connection((peer[0], peer[1]), timeout=CONNECT_PATIENCE) as connection:
+                return None if _carries_full_packets(connection) else [*peer, FULL_PACKETS]
         except OSError as error:
             return [*peer, error.strerror or str(error)]
-        return None
 
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         return [answer for answer in pool.map(reach, peers) if answer]
+
+
+def _carries_full_packets(connection: socket.socket) -> bool:
+    """Whether the largest packet that both ends agreed on arrives: where a part of the way takes only smaller ones, a
+    connection opens, and hangs with the first gradient. The other end's kernel acknowledges what nobody reads."""
+    connection.send(b"\0" * connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
+    deadline = time.monotonic() + CONNECT_PATIENCE
+    while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0" * 4))[0]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _look_up_time(head: str) -> float | None:

@@ -62,6 +62,10 @@ class Look:
     """Those of the folders that are made where they are missing."""
     nonces: tuple[str, ...] = ()
     """Files that must be there to be read."""
+    code: tuple[str, ...] = ()
+    """Folders whose Python files must be the same on every node."""
+    data: tuple[str, ...] = ()
+    """Files and folders that must be the same on every node."""
     run: str | None = None
     """Run of which nothing may be left on the nodes: what is, is ended."""
 
@@ -94,6 +98,8 @@ def _request(wanted: Look, rank: int) -> dict[str, Any]:
         "folders": wanted.folders,
         "make": wanted.make,
         "nonces": wanted.nonces,
+        "code": wanted.code,
+        "data": wanted.data,
         "run": wanted.run,
     }
 
@@ -129,6 +135,7 @@ def _sources() -> dict[str, str]:
         "address": "address.py",
         "processes": "processes.py",
         "shell": "shell.py",
+        "cluster.fingerprint": "cluster/fingerprint.py",
         "cluster.probe": "cluster/probe.py",
     }
     texts = {f"launcher.{name}": (package / file).read_text() for name, file in files.items()}

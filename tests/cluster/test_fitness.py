@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from launcher.cluster import fitness
+from launcher.cluster.probe import FULL_PACKETS
 from launcher.cluster.survey import Seen
 from launcher.errors import EnvironmentUnfit
 from launcher.plan import Machine
@@ -21,6 +22,7 @@ HEALTHY: Seen = {
     "gpus": ["9.0", "9.0"],
     "folders": {"/runs": {"free": 1 << 40, "fault": None}},
     "nonces": {"/runs/.seen-x": "nonce"},
+    "prints": {"/data": {"files": 3, "digest": "d0"}},
     "ended": [],
     "address": "10.0.0.1",
     "port": 4000,
@@ -40,6 +42,10 @@ PLANTED: dict[str, tuple[Plant, bool, str]] = {
     "another torch": (lambda b: b["packages"].update(torch="2.12.0"), True, "b has torch 2.12.0, a has 2.13.0"),
     "another NCCL": (lambda b: b["packages"].update({"nvidia-nccl-cu13": "2.28"}), True, "nccl-cu13 2.28, a has none"),
     "another rich": (lambda b: b["packages"].update(rich="13.0"), False, "b differs in packages: rich 13.0 (a: 14.0)"),
+    "no data": (lambda b: b["prints"].update({"/data": None}), True, "b:/data is not there"),
+    "fewer data": (lambda b: b["prints"]["/data"].update(files=2), True, "b:/data is not what a has (2 files, not 3)"),
+    "other data": (lambda b: b["prints"]["/data"].update(digest="d1"), True, "(3 files, other contents)"),
+    "a narrow path": (lambda b: b.update(unreached=[["10.0.0.1", 4000, FULL_PACKETS]]), True, "large ones do not"),
     "the same machine": (lambda b: b.update(identity="boot:1:2"), True, "a and b are one machine"),
     "a clock ahead": (lambda b: b.update(clock=20.2), True, "b is 20.2 s ahead"),
     "a clock a little behind": (lambda b: b.update(clock=-1.7), False, "b is 1.7 s behind"),

@@ -1,6 +1,7 @@
 """Before the rendezvous: faults planted on a real node are found on it, named, and nothing is started."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,3 +82,27 @@ def test_a_node_whose_own_name_is_loopback_is_fit_since_the_launcher_chooses_the
     assert code == 0, err
     facts = [json.loads((Path(run.record.run_dir) / "nodes" / f"{node}.json").read_text()) for node in (0, 1)]
     assert [one["sections"]["names"]["addresses"] for one in facts] == [["127.0.1.1"], [lab.address("node-b")]]
+
+
+def test_data_that_one_node_has_otherwise_is_named(start: Start, lab: Lab) -> None:
+    for node in NODES:
+        lab.ssh(node, f"mkdir -p {lab.local}/data && echo {node[-1]} > {lab.local}/data/part-0")
+    try:
+        err = refusal(start(f"data=[{lab.local}/data]"), lab)
+    finally:
+        for node in NODES:
+            lab.ssh(node, f"rm -r {lab.local}/data")
+    assert f"node-b:{lab.local}/data is not what node-a has (1 files, other contents)" in err
+
+
+def test_a_path_that_takes_only_small_packets_is_named(start: Start, lab: Lab) -> None:
+    rule = ["OUTPUT", "-d", lab.address("node-b"), "-p", "tcp", "-m", "length", "--length", "1000:65535", "-j", "DROP"]
+    try:
+        lab.run_on("node-a", "iptables", "-A", *rule)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("needs iptables that tells packets by length")
+    try:
+        err = refusal(start(), lab)
+    finally:
+        lab.run_on("node-a", "iptables", "-D", *rule)
+    assert "node-a cannot reach node-b" in err and "large ones do not" in err and "MTU" in err

@@ -75,6 +75,7 @@ JOB_FILE = {
     "retry.on": "list of preemption | hardware | capacity | environment | hang | user",
     "retry.delay": "0..3600",
     "preflight": "off | warn | fail | strict",
+    "data": "list of text",
     "env": "keys",
     "image": "text",
     "backend": "local | ssh | slurm | docker | kubernetes",
