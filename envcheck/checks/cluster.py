@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, check, fail, fine, unknown, warn
@@ -45,7 +44,7 @@ def clocks_agree(cluster: Cluster) -> Outcome:
     if len(clocks) < 2:
         return unknown("fewer than two hosts told their time")
     # of two, the one nearer to the asking machine's clock counts as right
-    middle = statistics.median_low(clocks.values()) if len(clocks) > 2 else min(clocks.values(), key=abs)
+    middle = sorted(clocks.values())[(len(clocks) - 1) // 2] if len(clocks) > 2 else min(clocks.values(), key=abs)
     away = {host: clock - middle for host, clock in clocks.items() if abs(clock - middle) >= LATE}
     if not away:
         return None

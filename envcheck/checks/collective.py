@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, Status, check, fine, warn
@@ -73,7 +72,7 @@ def bandwidth_is_that_of_the_link(
 
 @check(
     "COL004",
-    remedy="look at what else runs on {host} (top, nvidia-smi), its quota (CTR004) and its clocks (GPU003)",
+    remedy="look at what else runs on {host} (top, nvidia-smi), its quota (CTR004) and its clocks (GPU004)",
     severity=Status.WARN,
     modes=("F90",),
 )
@@ -86,10 +85,11 @@ def no_rank_is_slower_than_the_others(collective: Collective) -> Outcome:
     if len(times) < 2:
         return fine("fewer than two processes: nothing to judge")
     slowest = max(range(len(times)), key=times.__getitem__)
-    others = statistics.median(time for rank, time in enumerate(times) if rank != slowest)
-    if times[slowest] <= SLOW * others:
+    others = sorted(time for rank, time in enumerate(times) if rank != slowest)
+    usual = others[len(others) // 2]
+    if times[slowest] <= SLOW * usual:
         return None
-    host, factor = collective.hosts[slowest], times[slowest] / others
+    host, factor = collective.hosts[slowest], times[slowest] / usual
     return warn(f"rank {slowest} on {host} takes {factor:.1f} times as long as the others", host=host)
 
 

@@ -5,7 +5,6 @@ A process of its own, because NVML can hang on a sick GPU and a thread inside a 
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import sys
@@ -138,6 +137,8 @@ def _fabric(nvml: Any, ask: _Ask, gpu: Any) -> str | None:
     """pynvml hands the record on as it is: it wants a reference, and would let NVML write anywhere without."""
     if not hasattr(nvml, "c_nvmlGpuFabricInfo_t"):  # a pynvml of before the switches had a fabric
         return None
+    import ctypes  # only here: the parent reads this module too, and would wait for it
+
     info = nvml.c_nvmlGpuFabricInfo_t()
     if ask("nvmlDeviceGetGpuFabricInfo", gpu, ctypes.byref(info)) is None:
         return None

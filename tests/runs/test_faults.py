@@ -154,6 +154,7 @@ def test_a_node_that_is_unfit_starts_no_training_and_says_what_to_type(bench: Be
 def test_an_unfit_node_may_be_trained_on_by_who_insists(bench: Bench) -> None:
     done = bench.run("--set", "env.TP_SOCKET_IFNAME=nosuch0", "--preflight", "warn")
     assert done.exit_code == 0, done.stderr
+    assert "NET006" in done.stdout + done.stderr
 
 
 HANGS = ("--set", "hang.seconds=4", "--nodes", "2", "--procs-per-node", "1")
