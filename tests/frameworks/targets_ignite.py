@@ -7,7 +7,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
-from ignite.handlers import CosineAnnealingScheduler, EarlyStopping
+from ignite.handlers import CosineAnnealingScheduler, EarlyStopping, TensorboardLogger
 from ignite.metrics import Accuracy, Loss, RunningAverage
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -45,6 +45,15 @@ def auto() -> dict[str, Any]:
     trainer = create_supervised_trainer(model, optimizer, parts.loss, device=idist.device())
     data = idist.auto_dataloader(parts.Augmented(), batch_size=12, shuffle=True)
     return {"trainer": trainer, "data": data, "to_save": {"model": model, "optimizer": optimizer}}
+
+
+def logged(folder: str) -> dict[str, Any]:
+    given = engine()
+    logger = TensorboardLogger(log_dir=folder)
+    when = Events.ITERATION_COMPLETED(every=2)
+    logger.attach_output_handler(given["trainer"], when, tag="training", output_transform=lambda loss: {"loss": loss})
+    given["trainer"].add_event_handler(Events.COMPLETED, logger.close)
+    return given
 
 
 def early() -> dict[str, Any]:

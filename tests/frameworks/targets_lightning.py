@@ -11,6 +11,7 @@ import pytorch_lightning
 import torch
 import torchmetrics
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
@@ -46,6 +47,17 @@ class Validated(Module):
         return DataLoader(parts.Augmented(20), batch_size=7)
 
     test_dataloader = val_dataloader
+
+
+class Logged(Module):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.log("train_loss", loss)
+        return loss
+
+
+def logged(folder: str) -> Any:
+    return {"model": Logged(), "logger": CSVLogger(folder)}
 
 
 class Moved(Validated):

@@ -27,7 +27,7 @@ KILLED: dict[str, tuple[str, str, dict[str, Any], int]] = {
 
 
 def target_of(kind: str, name: str) -> str:
-    return f"targets_{kind}.py:{name}"
+    return name if ".py:" in name else f"targets_{kind}.py:{name}"
 
 
 @pytest.mark.parametrize("case", KILLED)
@@ -45,7 +45,18 @@ def test_a_kill_in_mid_epoch_changes_neither_weights_nor_metrics(bench: Bench, c
         assert validated[:2] == [every, 2 * every]
 
 
+@pytest.mark.parametrize(("kind", "written"), [("lightning", "**/metrics.csv"), ("ignite", "events.out.tfevents.*")])
+def test_a_logger_of_the_frameworks_own_keeps_working(bench: Bench, kind: str, written: str, tmp_path: Path) -> None:
+    spec = job(kind, target_of(kind, "logged"), args={"folder": str(tmp_path / "own")}, training={"steps": 4})
+    bench.run(spec, tmp_path / "run")
+    (log,) = (tmp_path / "own").glob(written)
+    assert b"loss" in log.read_bytes()
+    assert [line["step"] for line in lines(tmp_path / "run") if "loss" in line] == [2, 4]
+
+
 WRONG = [
+    ("native", "target_lightning.py:build", "request", "gave Module", "task.kind=lightning"),
+    ("native", "targets_ignite.py:only_engine", "request", "gave Engine", "task.kind=ignite"),
     ("lightning", "native", "request", "gave Task", "task.kind=native"),
     ("lightning", "bare", "request", "gave Linear", "return module"),
     ("lightning", "with_too_much", "user", "'trainer'", "callbacks"),

@@ -148,7 +148,8 @@ def test_wandb_writes_its_run_offline(run: tuple[RunFolder, Plan]) -> None:
     assert run[0].path.name in written.name and written.stat().st_size > 0
 
 
-def test_prometheus_reads_the_newest_figures(tmp_path: Path) -> None:
+def test_prometheus_reads_the_newest_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launcher.trackers.prometheus._gpus", lambda: iter([(0, 0.5)]))
     folder, _ = make_run(tmp_path)
     endpoint = Endpoint(trackers.describe(folder, {}))
     endpoint.log(4, {"loss": 0.5, "validation/accuracy": 0.75})
@@ -165,6 +166,7 @@ def test_prometheus_reads_the_newest_figures(tmp_path: Path) -> None:
         "step": 5, "loss": 0.5, "validation_accuracy": 0.75, "steps_per_second": 2.5
     }  # fmt: skip
     assert figures["checkpoint_age_seconds"].value > 0
+    assert (figures["gpu_busy_ratio"].labels["gpu"], figures["gpu_busy_ratio"].value) == ("0", 0.5)
 
 
 def test_a_line_under_way_is_left_and_a_file_cut_shorter_is_gone_on_with(tmp_path: Path) -> None:
