@@ -59,6 +59,13 @@ def test_lost_steps_are_found(second: Leg, saving: bool, said: str | None) -> No
     assert next(timeline.faults(ways, [death], every=3), None) == said
 
 
+@pytest.mark.parametrize(("at", "found"), [(8.2, False), (8.9, True)])
+def test_a_save_that_has_hardly_begun_is_one_under_way(at: float, found: bool) -> None:
+    first = dataclasses.replace(leg(0, 0, 4, 0), steps=(5.0, 6.0, 7.0, 8.0))
+    death = Death(at, "step", "agent", False, None)
+    assert bool(list(timeline.faults([first, leg(10, 0, 9, 0)], [death], every=3))) == found
+
+
 def test_the_time_back_counts_from_the_last_death_before_the_step() -> None:
     deaths = [Death(at, "step", "rank", False, None) for at in (8.0, 9.0)]
     ways = [leg(0, 0, 8, 6), leg(9.5, 6, 9, 6)]

@@ -11,6 +11,9 @@ from typing import Any
 from launcher.manifest import step_of
 from tests.campaigns.scene import Mark
 
+HARDLY = 0.5
+"""Seconds after the step that is saved in which a loaded machine may not have begun to write."""
+
 
 @dataclass(frozen=True)
 class Death:
@@ -37,6 +40,8 @@ class Leg:
     first_step: float | None
     agents: frozenset[int] = frozenset()
     """The processes that import torch; the same as in the attempt before where the nodes are warm."""
+    steps: tuple[float, ...] = ()
+    """When each of its steps began."""
 
 
 def legs(events: Sequence[Mapping[str, Any]], marks: Sequence[Mark], accumulate: int) -> list[Leg]:
@@ -53,7 +58,8 @@ def legs(events: Sequence[Mapping[str, Any]], marks: Sequence[Mark], accumulate:
         first = step_of(event.get("resume_from") or "") or 0
         reached = first + len(steps) // accumulate
         agents = {e["pid"] for e in events if e.get("event") == "started" and start <= _time(e) < end}
-        found.append(Leg(start, end, first, reached, saved, steps[0] if steps else None, frozenset(agents)))
+        first_step = steps[0] if steps else None
+        found.append(Leg(start, end, first, reached, saved, first_step, frozenset(agents), tuple(steps[::accumulate])))
     return found
 
 
@@ -63,11 +69,18 @@ def faults(ways: Sequence[Leg], deaths: Sequence[Death], every: int) -> Iterator
     A save that is under way at the death is not on the disk yet: then the steps since the one before are lost too.
     """
     for before, after in pairwise(ways):
-        saving = any(death.saving for death in deaths if before.begun <= death.time < after.begun)
+        ends = [death for death in deaths if before.begun <= death.time < after.begun]
+        saving = any(death.saving or _save_begins(before, death.time, every) for death in ends)
         if after.start < before.saved:
             yield f"step {before.saved} was reported as saved and the next attempt began at {after.start}"
         if before.reached - after.start > every * (1 + saving):
             yield f"{before.reached - after.start} steps were lost at step {before.reached}, saving every {every}"
+
+
+def _save_begins(way: Leg, moment: float, every: int) -> bool:
+    """Whether the save that was due last had hardly begun, so that nothing of it was on the disk to be seen."""
+    after_due = way.reached // every * every - way.start
+    return 0 < after_due < len(way.steps) and way.steps[after_due] <= moment < way.steps[after_due] + HARDLY
 
 
 def lost(ways: Sequence[Leg]) -> list[int]:
