@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -202,18 +202,20 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
         while True:
             decided = dataclasses.replace(decided, attempt=attempt, resume_from=newest)
             verdict = _one_attempt(folder, decided, tell, stop_request, programs)
-            if verdict.state != "FAILED" or verdict.root_cause is None or stop_request.times:
+            cause = verdict.root_cause
+            if verdict.state != "FAILED" or cause is None or stop_request.times:
                 break
             with programs.kept_waiting():
                 newest = _newest_checkpoint(folder, tell)
-            decision = tries.after(verdict.root_cause, newest)
+            decision = tries.after(cause, newest)
             if not decision.again:
                 verdict = _final(verdict, decision, decided)
                 break
             if not decision.warm:
                 programs.end()
+                decided = _elsewhere(decided, cause, tell)
             attempt += 1
-            told = {"cause": verdict.root_cause, "reason": decision.reason, "delay": decision.delay}
+            told = {"cause": cause, "reason": decision.reason, "delay": decision.delay}
             tell({"event": "retrying", "attempt": attempt, **told})
             with programs.kept_waiting():
                 if waiting.until(lambda: stop_request.times > 0, decision.delay):
@@ -223,6 +225,15 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
         store.write_result(folder, outcome)
         tell({"event": "finished", "state": verdict.state})
     return outcome
+
+
+def _elsewhere(decided: Plan, cause: Mapping[str, Any], tell: Listener) -> Plan:
+    """The plan without the machine that failed, where the backend has another one for it."""
+    exchange = backends.named(decided.spec.backend).instead(decided, cause)
+    if exchange is None:
+        return decided
+    tell({"event": "warning", "text": exchange.told})
+    return exchange.plan
 
 
 def _final(verdict: Verdict, decision: Decision, decided: Plan) -> Verdict:

@@ -96,11 +96,15 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
     return plan
 
 
+NOT_THE_JOB = frozenset({"checkpoint.resume", "ssh.hosts", "ssh.spare"})
+"""Settings that may change from one attempt at a run to the next."""
+
+
 def differences(earlier: Plan, spec: JobSpec, job_dir: Path) -> list[str]:
     """In which settings a job is not the one of an earlier plan, the way to resume aside; in words."""
     was = {**flat(dataclasses.asdict(earlier.spec)), "the job's folder": earlier.job_dir}
     now = {**flat(dataclasses.asdict(spec)), "the job's folder": str(job_dir)}
-    keys = [key for key in {**was, **now} if key != "checkpoint.resume" and was.get(key) != now.get(key)]
+    keys = [key for key in {**was, **now} if key not in NOT_THE_JOB and was.get(key) != now.get(key)]
     return [f"{key} was {json.dumps(was.get(key))} and is {json.dumps(now.get(key))}" for key in keys]
 
 

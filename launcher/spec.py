@@ -165,7 +165,9 @@ class LocalOptions(_Section):
 @dataclass(frozen=True, kw_only=True)
 class SshOptions(_Section):
     hosts: tuple[str, ...] = ()
-    """Names of the machines, in the order of their node ranks; as many as `resources.nodes` are used."""
+    """Names of the machines, in the order of their node ranks; those beyond `resources.nodes` are spare."""
+    spare: tuple[str, ...] = ()
+    """Machines of which one takes the place of a host that failed, where `retry` makes a new attempt."""
     hosts_file: str | None = None
     """A file with one host a line in place of `hosts`; relative to the job file."""
     sync: Literal["shared", "rsync"] = "shared"

@@ -71,6 +71,18 @@ def nothing_to_collect(_plan: Plan, _folder: RunFolder, _lost: Sequence[str] | N
     return
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """One machine in the place of another."""
+
+    plan: Plan
+    told: str
+
+
+def nobody(_plan: Plan, _cause: Mapping[str, Any]) -> Exchange | None:
+    return None
+
+
 def never(_plan: Plan) -> bool:
     return False
 
@@ -104,6 +116,8 @@ class Backend:
     collect: Callable[[Plan, RunFolder, Sequence[str] | None, Tell], None] = nothing_to_collect
     """After each attempt, and before a resume: end what lost hosts still run (None: any may), and bring home what the
     nodes hold."""
+    instead: Callable[[Plan, Mapping[str, Any]], Exchange | None] = nobody
+    """The plan with another machine in the place of the one that failed by a cause; None where there is none."""
     keeps_warm: Callable[[Plan], bool] = never
     """Whether node programs that stand after an attempt can carry out the next without `collect` and `prepare`."""
     queue: Queue | None = None

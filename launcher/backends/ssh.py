@@ -13,12 +13,23 @@ import dataclasses
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from launcher import address, processes
 from launcher.backends import connection
-from launcher.backends.base import HOME, Backend, Command, Submission, Tell, code_folders, python_path, request
+from launcher.backends.base import (
+    HOME,
+    Backend,
+    Command,
+    Exchange,
+    Submission,
+    Tell,
+    code_folders,
+    python_path,
+    request,
+)
 from launcher.cluster import fitness, survey
 from launcher.cluster.admission import admit
 from launcher.cluster.fitness import Words
@@ -46,14 +57,15 @@ WORDS = Words(
 
 
 def settle(spec: JobSpec, job_path: Path) -> JobSpec:
-    """The job with its hosts written out: those of `ssh.hosts_file`, cut to as many as there are nodes."""
+    """The job with its hosts written out: those of `ssh.hosts_file`, one a node, and the others as spare ones."""
     hosts = spec.ssh.hosts
     if spec.ssh.hosts_file is not None:
         hosts = _read_hosts(job_path.parent / spec.ssh.hosts_file)
-    for host in hosts:
+    for host in (*hosts, *spec.ssh.spare):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:@%-]*", host):
             raise RequestError(f"ssh.hosts: {host!r} is not the name of a host", hint="letters, digits, `.`, `-`, `_`")
-    twice = sorted({host for host in hosts if hosts.count(host) > 1})
+    named = (*hosts, *spec.ssh.spare)
+    twice = sorted({host for host in named if named.count(host) > 1})
     if twice:
         raise RequestError(f"ssh.hosts: {', '.join(twice)} is named twice", hint="name each machine once")
     if len(hosts) < spec.resources.nodes:
@@ -61,7 +73,8 @@ def settle(spec: JobSpec, job_path: Path) -> JobSpec:
             f"resources.nodes: {spec.resources.nodes} nodes, but ssh.hosts names {len(hosts)}",
             hint=f"--nodes {len(hosts)}, or name more hosts" if hosts else "--hosts a,b says where to run",
         )
-    settled = dataclasses.replace(spec.ssh, hosts=hosts[: spec.resources.nodes], hosts_file=None)
+    nodes = spec.resources.nodes
+    settled = dataclasses.replace(spec.ssh, hosts=named[:nodes], spare=named[nodes:], hosts_file=None)
     return dataclasses.replace(spec, ssh=settled)
 
 
@@ -128,6 +141,19 @@ def collect(plan: Plan, folder: RunFolder, lost: Sequence[str] | None, tell: Tel
         return
     for host, fault in _on_all(settings.hosts, lambda host: _fetch(plan, folder, host)).items():
         tell({"event": "warning", "text": f"{host}: its part of the run folder was not copied back: {fault.message}"})
+
+
+def instead(plan: Plan, cause: Mapping[str, Any]) -> Exchange | None:
+    """The plan with a spare host in the place of the one that failed; None where there is none, or nobody to blame."""
+    settings = plan.spec.ssh
+    begins = (node for node, host in enumerate(settings.hosts) if str(cause.get("message")).startswith(f"{host}:"))
+    node = cause.get("node", next(begins, None))  # what was found before an attempt begins with the name of the host
+    if node is None or not settings.spare:
+        return None
+    hosts = (*settings.hosts[:node], settings.spare[0], *settings.hosts[node + 1 :])
+    changed = dataclasses.replace(settings, hosts=hosts, spare=settings.spare[1:])
+    told = f"{settings.hosts[node]} is left out after its failure; {settings.spare[0]} takes its place"
+    return Exchange(dataclasses.replace(plan, spec=dataclasses.replace(plan.spec, ssh=changed)), told)
 
 
 def _read_hosts(path: Path) -> tuple[str, ...]:
@@ -222,5 +248,6 @@ BACKEND = Backend(
     settle=settle,
     prepare=prepare,
     collect=collect,
+    instead=instead,
     keeps_warm=lambda plan: plan.spec.ssh.sync == "shared",
 )

@@ -106,6 +106,7 @@ JOB_FILE = {
     "slurm.interface": "text | null",
     "slurm.pass_env": "list of text",
     "ssh.hosts": "list of text",
+    "ssh.spare": "list of text",
     "ssh.hosts_file": "text | null",
     "ssh.sync": "shared | rsync",
     "ssh.python": "text | null",

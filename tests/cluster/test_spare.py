@@ -1,0 +1,57 @@
+"""A host that failed is left out of the next attempt, where there is another one for it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.backends import ssh
+from launcher.errors import RequestError
+from launcher.plan import Machine, Plan, differences, make
+from launcher.spec import JobSpec, Resources, SshOptions, TaskSpec, Training
+
+
+def job(*hosts: str, spare: tuple[str, ...] = ()) -> JobSpec:
+    return JobSpec(
+        name="job",
+        task=TaskSpec(target="t.py:f"),
+        training=Training(steps=1),
+        resources=Resources(nodes=2),
+        backend="ssh",
+        ssh=SshOptions(hosts=hosts, spare=spare),
+    )
+
+
+def plan(*hosts: str, **more: Any) -> Plan:
+    spec = ssh.settle(job(*hosts, **more), Path("job.yaml"))
+    return make(spec, run_id="r", run_dir=Path("/r"), job_dir=Path("/j"), machine=Machine(cores=2))
+
+
+def test_hosts_beyond_the_nodes_are_spare() -> None:
+    settled = ssh.settle(job("a", "b", "c", spare=("d",)), Path("job.yaml")).ssh
+    assert (settled.hosts, settled.spare) == (("a", "b"), ("c", "d"))
+
+
+def test_a_host_cannot_be_its_own_spare() -> None:
+    with pytest.raises(RequestError, match="a is named twice"):
+        ssh.settle(job("a", "b", spare=("a",)), Path("job.yaml"))
+
+
+@pytest.mark.parametrize("cause", [{"node": 1, "message": "lost"}, {"message": "b: it does not answer"}])
+def test_a_spare_host_takes_the_place_of_the_one_that_failed(cause: dict[str, Any]) -> None:
+    exchange = ssh.instead(plan("a", "b", "c", "d"), cause)
+    assert exchange is not None
+    assert (exchange.plan.spec.ssh.hosts, exchange.plan.spec.ssh.spare) == (("a", "c"), ("d",))
+    assert exchange.told == "b is left out after its failure; c takes its place"
+
+
+@pytest.mark.parametrize(("hosts", "cause"), [(("a", "b"), {"node": 1}), (("a", "b", "c"), {"message": "unfit"})])
+def test_without_a_spare_host_or_a_name_nobody_is_left_out(hosts: tuple[str, ...], cause: dict[str, Any]) -> None:
+    assert ssh.instead(plan(*hosts), cause) is None
+
+
+def test_a_run_on_other_hosts_is_of_the_same_job() -> None:
+    earlier = plan("a", "b", "c")
+    now = dataclasses.replace(earlier.spec, ssh=dataclasses.replace(earlier.spec.ssh, hosts=("a", "c"), spare=()))
+    assert differences(earlier, now, Path("/j")) == []
