@@ -127,8 +127,12 @@ def image_accepts_the_driver(environment: Environment, gpus: Gpus) -> Outcome:
     if cuda is None:
         return unknown(f"cannot tell the newest CUDA of driver {gpus.driver}")
     known = {"cuda": cuda, "driver": gpus.driver, "brand": _runtime_brand(gpus.devices[0])}
-    if any(all(_condition_holds(one, known) for one in clause.split(",")) for clause in required.split()):
+    clauses = [clause.split(",") for clause in required.split()]
+    if any(all(_condition_holds(one, known) for one in clause) for clause in clauses):
         return None
+    branded = [[one for one in clause if not one.startswith("brand")] for clause in clauses]
+    if not known["brand"] and any(all(_condition_holds(one, known) for one in clause) for clause in branded):
+        return unknown(f"NVIDIA_REQUIRE_CUDA names brands, and nothing tells the one of {gpus.devices[0].name}")
     return f"NVIDIA_REQUIRE_CUDA={required!r}, but driver {gpus.driver} gives CUDA {cuda}"
 
 

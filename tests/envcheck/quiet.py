@@ -183,6 +183,12 @@ QUIET = [
     ),
     quiet("DRV012", "a job for the CPU", variable(NVIDIA_DRIVER_CAPABILITIES="utility"), wants(device="cpu")),
     quiet("DRV013", "an image that asks for nothing", h100_node),
+    blind(
+        "DRV013",
+        "a brand that nothing tells",
+        models("NVIDIA RTX A6000", driver="535.104.05", cuda="12.2"),
+        variable(**image_requires("cuda>=12.8 brand=nvidiartx,driver>=535,driver<536")),
+    ),
     quiet(
         "DRV013",
         "the requirement switched off",
