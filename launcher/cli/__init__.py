@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "Show in what runs differ, and their curves.",
     "report": "Write a run's report: one HTML file.",
     "export": "Write a trained model as ONNX, torch.export, TorchScript or safetensors.",
+    "serve": "Serve a trained model over HTTP.",
     "top": "Show what runs now, rank by rank.",
     "stop": "Stop a run; it saves a checkpoint first.",
     "resume": "Go on with a run from its newest verified checkpoint.",

@@ -25,6 +25,10 @@ COMMAND_LINE = {
     "compare": "RUN RUN... --all --curve --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "report": "RUN --output --parent --runs-dir(LAUNCHER_RUNS_DIR)",
     "export": "RUN --format --output --checkpoint --model --tolerance --opset --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "serve": (
+        "RUN|FILE --host --port --token(LAUNCHER_SERVE_TOKEN) --max-batch --latency --queue --max-body --checkpoint"
+        " --model --runs-dir(LAUNCHER_RUNS_DIR)"
+    ),
     "top": "--once --every --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "stop": "RUN --runs-dir(LAUNCHER_RUNS_DIR)",
     "resume": "RUN --detach --json --runs-dir(LAUNCHER_RUNS_DIR)",
