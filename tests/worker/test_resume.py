@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from launcher.errors import JobFailed
 from launcher.spec import Checkpointing, Loader
+from launcher.worker.schedule import Schedulers
+from launcher.worker.state import State
 from tests.worker import ranks
 
 CASES: dict[str, dict[str, Any]] = {
@@ -55,3 +58,11 @@ def test_a_stopped_run_goes_on_to_the_same_bits(case: str, step: int, tmp_path: 
     assert step <= endings[0].step < 100
     assert [each.stopped for each in ranks.ended(ranks.resume(stopped))] == [False] * stopped.world_size
     assert ranks.result(tmp_path / "stopped") == ranks.result(tmp_path / "undisturbed")
+
+
+def test_a_checkpoint_with_other_optimizers_is_refused_by_their_names(tmp_path: Path) -> None:
+    plan = ranks.plan_of(job("plain"), tmp_path / "run")
+    optimizations: Any = {"generator": None, "judge": None}
+    state = State(plan, 0, optimizations, Schedulers({}), None, None)
+    with pytest.raises(JobFailed, match="with the optimizers 0, 1, this one has the optimizers generator, judge"):
+        state.load(3, {"validated": True, "latest": {}, "optimizations": {"0": {}, "1": {}}})
