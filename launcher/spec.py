@@ -16,6 +16,7 @@ TaskKind = Literal["native", "lightning", "ignite", "script"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Numerics = Literal["exact", "fast"]
+FreedMemory = Literal["auto", "keep", "return"]
 Mode = Literal["min", "max"]
 FailureClass = Literal["preemption", "hardware", "capacity", "environment", "hang", "user"]
 BackendName = Literal["local", "ssh", "slurm", "docker", "kubernetes"]
@@ -53,6 +54,9 @@ class Resources(_Section):
     """Worker processes on each node; auto: one for each GPU, or one where there is none."""
     device: Device = "auto"
     """Where tensors live; auto: cuda where the node has GPUs for all its processes, else cpu."""
+    freed_memory: FreedMemory = "auto"
+    """What becomes of memory that tensors give back. keep: the process keeps it for the next ones, which saves it from
+    asking for the same pages in every step; return: the system gets it; auto: keep on the cpu, else return."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,16 @@ def test_on_a_laptop_everything_left_open_is_decided_for_the_cpu() -> None:
     assert (decided.nodes, decided.procs_per_node, decided.device, decided.threads) == (1, 1, "cpu", 8)
 
 
+@pytest.mark.parametrize(
+    ("asked", "machine", "kept"),
+    [("auto", LAPTOP, True), ("auto", SERVER, False), ("keep", SERVER, True), ("return", LAPTOP, False)],
+)
+def test_freed_memory_is_kept_on_the_cpu_or_as_asked_for(asked: Any, machine: Machine, kept: bool) -> None:
+    decided = made(job(resources={"freed_memory": asked}), machine)
+    assert ("MALLOC_TRIM_THRESHOLD_" in decided.env) == kept
+    assert ("freed_memory" in decided.reasons) == (asked == "auto" and kept)
+
+
 def test_on_a_server_there_is_a_process_for_each_gpu() -> None:
     decided = made(job(), SERVER)
     assert (decided.procs_per_node, decided.device, decided.world_size, decided.threads) == (8, "cuda", 8, 8)
@@ -96,7 +106,7 @@ def test_exact_numerics_set_what_determinism_needs() -> None:
 
 
 def test_fast_numerics_leave_the_environment_alone() -> None:
-    assert set(made(job(training={"numerics": "fast"})).env) == {"OMP_NUM_THREADS"}
+    assert set(made(job(training={"numerics": "fast"}), SERVER).env) == {"OMP_NUM_THREADS"}
 
 
 def test_the_job_has_the_last_word_on_its_environment() -> None:

@@ -48,6 +48,7 @@ JOB_FILE = {
     "resources.nodes": "1..4096",
     "resources.procs_per_node": "auto | 1..1024",
     "resources.device": "auto | cpu | cuda",
+    "resources.freed_memory": "auto | keep | return",
     "training.epochs": "1.. | null",
     "training.steps": "1.. | null",
     "training.batch_size": "1..",
