@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # nosec B403
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ def of_file(path: Path) -> Predictor:
         return opener(path)
     except RequestError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, zipfile.BadZipFile, UnpicklingError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RequestError(f"{path}: not a {path.suffix} model ({first[:200]})") from error
 
