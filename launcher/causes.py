@@ -102,6 +102,7 @@ KINDS: Mapping[str, Class] = {
     "storage": Class("capacity", "a checkpoint could not be written", MORE_ROOM),
     "node": Class("hardware", NODE_GONE),
     "agent": Class("environment", "the node's part ended before its ranks did"),
+    "silent": Class("preemption", OUTSIDE),
     "victim": Class("hardware", "a peer vanished and left no word"),
     "hang": Class("hang", "a rank no longer moved"),
 }

@@ -49,7 +49,7 @@ def call(pids: Mapping[int, int], logs: Mapping[int, Path], beats: Mapping[int, 
     for pid in pids.values():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, SIGNAL)
-    _settle([logs[rank] for rank in pids])
+    _settle([logs[rank] for rank, pid in pids.items() if _state(pid) is None])
     return [_answer(rank, beat, pids.get(rank), _since(logs[rank], sizes[rank])) for rank, beat in beats.items()]
 
 

@@ -27,6 +27,7 @@ KIND_ORDER = {
     "user": 1,
     "exit": 2,
     "aborted": 3,
+    "silent": 4,
 }
 NOTICED_LATE = {"killed": 2 * 10**9, "node": 15 * 10**9}
 """Who dies without a word is noticed only so many nanoseconds later; what others say of it may come before."""
@@ -118,7 +119,23 @@ def _causes(
         for failure in node.get("failures", []):
             if failure["rank"] not in ranks:
                 yield {**place, **_without_word(failure, node)}
+        place = {"node": node_rank, "host": node.get("host")}
+        yield from ({**place, **_silent(rank)} for rank in _ended_silently(plan, node_rank, node))
         yield {**place, **_of_node(node)}
+
+
+def _ended_silently(plan: Plan, node_rank: int, node: NodeOutcome) -> Iterator[int]:
+    """Ranks of which there is no word at all: the agent reports one failure, and their victim's was seen first."""
+    if node.get("ended_because") or not node.get("failures"):
+        return
+    told = {int(rank) for rank in node.get("ranks", {})} | {failure["rank"] for failure in node["failures"]}
+    first = node_rank * plan.procs_per_node
+    yield from (rank for rank in range(first, first + plan.procs_per_node) if rank not in told)
+
+
+def _silent(rank: int) -> dict[str, Any]:
+    message = "ended without a word, most likely killed: its peers lost it"
+    return {"rank": rank, "kind": "silent", "message": message, "time_ns": 1 << 62}
 
 
 def _without_word(failure: Mapping[str, Any], node: NodeOutcome) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -65,6 +66,14 @@ def test_what_failed_long_before_a_kill_is_the_cause(plan: Plan) -> None:
     nodes = {0: node(0, failed("user", "bug", at=1)), 1: node(1, None, failures=[killed(1, 9, at=5 * 10**9)])}
     cause = judge(plan, nodes, stop_asked=False).root_cause
     assert cause is not None and cause["message"] == "bug"
+
+
+def test_a_rank_that_left_no_word_is_the_cause_where_only_its_victim_was_reported(plan: Plan) -> None:
+    two = dataclasses.replace(plan, nodes=1, procs_per_node=2)
+    victim = node(0, failed("victim", "closed", at=1), failures=[{"rank": 0, "exit_code": 1, "time_ns": 1}])
+    cause = judge(two, {0: victim}, stop_asked=False).root_cause
+    assert cause is not None
+    assert (cause["rank"], cause["kind"], cause["class"]) == (1, "silent", "preemption")
 
 
 def test_a_cause_carries_its_class_with_the_reason(plan: Plan) -> None:

@@ -37,7 +37,7 @@ from launcher.worker import rank, tasks
 
 RENDEZVOUS_TIMEOUT = 300
 """Seconds to wait for the other nodes' agents."""
-SHUTDOWN_TIMEOUT = 5
+SHUTDOWN_TIMEOUT = 2
 """Seconds a rank gets between SIGTERM and SIGKILL after another rank of the node has failed; 30 with a torch (2.11
 and before) that does not know the variable by which it is told."""
 

@@ -12,35 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from launcher import Task
-from tests.runs.trial import Noisy
+from tests.runs.trial import Batch, Noisy, accuracy, task
 
 
 def build(*, defect: str | None = None) -> Task:
     """`defect` breaks what the campaign is there to find broken."""
     model = network()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     stream = torch.Generator().manual_seed(1)
 
-    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
         mark("microbatch")
         pause()
         value = nn.functional.cross_entropy(model(batch[0]), batch[1])
         return value * (1 + torch.rand((), generator=stream)) if defect == "stream" else value
 
-    def metrics(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def metrics(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         mark("validation")
         pause()
-        return {"accuracy": (model(batch[0]).argmax(1) == batch[1]).float()}
+        return accuracy(model, batch)
 
-    return Task(
-        model=model,
-        optimizer=optimizer,
-        data=Noisy(),
-        loss=loss,
-        validation=Noisy(),
-        metrics=metrics,
-        scheduler=lambda steps: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
-    )
+    return task(model, loss, data=Noisy(), metrics=metrics)
 
 
 def network() -> nn.Module:

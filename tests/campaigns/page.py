@@ -59,7 +59,19 @@ def _damage(report: Report) -> Iterator[str]:
     yield f"{report['not noticed, or not named']} were not noticed, or not named."
 
 
-TELLERS: dict[str, Callable[[Report], Iterator[str]]] = {"kills": _kills, "damage": _damage}
+def _restarts(report: Report) -> Iterator[str]:
+    kill, hang, limit = report["kill"], report["hang"], report["hang.seconds"]
+    yield f"**Restarts** on warm nodes, seed {report['seed']}: {_times(kill)} from a rank's death to"
+    yield "the next training step;"
+    yield f"{_times(hang)} from a rank's last sign of life, with `hang.seconds: {limit:g}`."
+    yield ""
+
+
+def _times(spread: Report) -> str:
+    return f"p50 {spread['p50']} s, p99 {spread['p99']} s, worst {spread['worst']} s ({spread['times']} times)"
+
+
+TELLERS: dict[str, Callable[[Report], Iterator[str]]] = {"kills": _kills, "restarts": _restarts, "damage": _damage}
 
 
 def _read(name: str) -> Report:

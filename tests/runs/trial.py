@@ -16,6 +16,8 @@ from torch.utils.data import Dataset
 
 from launcher import Task
 
+Batch = tuple[Tensor, Tensor]
+
 
 class Noisy(Dataset[tuple[Tensor, Tensor]]):
     """Samples with augmentation that draws from all three generators."""
@@ -39,7 +41,6 @@ def build(*, seconds: float = 0.0, fault: str | None = None, at: int = 8, rank: 
     if fault == "build":
         raise RuntimeError("planted in build")
     model = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 3))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     calls = 0
 
     def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -51,13 +52,25 @@ def build(*, seconds: float = 0.0, fault: str | None = None, at: int = 8, rank: 
             value = value * FAULTS[fault]()
         return value
 
-    def metrics(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        return {"accuracy": (model(batch[0]).argmax(1) == batch[1]).float()}
+    return task(model, loss, data=Noisy(stuck_on=rank if fault == "loader" else None))
 
+
+def accuracy(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    return {"accuracy": (model(batch[0]).argmax(1) == batch[1]).float()}
+
+
+def task(
+    model: nn.Module,
+    loss: Callable[[nn.Module, Batch], Tensor],
+    *,
+    data: Noisy,
+    metrics: Callable[[nn.Module, Batch], dict[str, Tensor]] = accuracy,
+) -> Task:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     return Task(
         model=model,
         optimizer=optimizer,
-        data=Noisy(stuck_on=rank if fault == "loader" else None),
+        data=data,
         loss=loss,
         validation=Noisy(),
         metrics=metrics,

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from launcher import checkpoints
+from launcher.heartbeat import BETWEEN
 from launcher.manifest import step_name
 from launcher.worker import epochs, state
 from launcher.worker.checkpoint import Loaded
@@ -189,6 +190,9 @@ def callbacks(flavour: Flavour, journey: Journey, theirs: list[Any]) -> list[Any
 
         def on_validation_start(self, _trainer: Any, _module: Any) -> None:
             journey.validation_start()
+
+        def on_validation_batch_end(self, *_: Any) -> None:
+            journey.context.heart.beat(journey.context.step, BETWEEN)
 
     class Last(base):  # type: ignore[misc, valid-type]  # the flavour's class
         def on_train_batch_end(self, trainer: Any, _module: Any, outputs: Any, _batch: Any, batch_idx: int) -> None:

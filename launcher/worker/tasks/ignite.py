@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 from torch.optim.lr_scheduler import LRScheduler
 
 from launcher.errors import RequestError
+from launcher.heartbeat import BETWEEN
 from launcher.worker import epochs, numerics, seeding, state, target
 from launcher.worker.context import Context, Outcome
 from launcher.worker.ignite import supervised
@@ -71,6 +72,12 @@ def _scheduler(parts: Parts, total_steps: int) -> Any:
 
 
 def _listen(course: Course, evaluator: Engine, prefix: str) -> None:
+    context = course.duties.context
+
+    @evaluator.on(Events.ITERATION_COMPLETED)
+    def move(_engine: Engine) -> None:
+        context.heart.beat(context.step, BETWEEN)
+
     @evaluator.on(Events.COMPLETED)
     def tell(engine: Engine) -> None:
         course.validated({f"{prefix}{name}": value for name, value in engine.state.metrics.items()})
