@@ -29,9 +29,21 @@ def test_the_readmes_task_is_short_and_whole() -> None:
     assert task.loss is not None and task.loss(task.model, batch).isfinite()
 
 
-def test_the_readmes_job_file_is_valid() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert jobfile.parse(text.encode(), source="README.md").name == "mlp"
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readmes_job_file_is_valid(name: str) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
+    assert jobfile.parse(text.encode(), source=name).name == "mlp"
+
+
+def test_the_chinese_readme_shows_the_same_commands() -> None:
+    """Each is there word for word, with a remark of its own."""
+
+    def commands(name: str) -> set[str]:
+        fenced = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / name).read_text(), flags=re.DOTALL | re.MULTILINE)
+        return {line.partition(" #")[0].strip() for kind, block in fenced if not kind for line in block.splitlines()}
+
+    assert commands("README.zh-CN.md") <= commands("README.md")
+    assert len(commands("README.zh-CN.md")) > 15
 
 
 @pytest.mark.parametrize("job", sorted(ROOT.glob("jobs/*.yaml")), ids=lambda path: path.name)
