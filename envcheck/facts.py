@@ -105,16 +105,16 @@ def load(path: Path) -> Facts:
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
-    """Turn a JSON value into `kind` (a record, scalar, tuple, dict or optional), or say where it does not fit."""
+    """Turn a JSON value into `kind` (a record, scalar, tuple, list, dict or optional), or say where it does not fit."""
     origin = get_origin(kind)
     if kind is Any:
         return value
     if origin is Union:
         return None if value is None else decode(get_args(kind)[0], value, where)
-    if origin is tuple:
+    if origin in (tuple, list):
         if not isinstance(value, list):
             raise FactsError(f"{where}: expected a list, found {value!r}")
-        return tuple(decode(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return origin(decode(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         item_kind = get_args(kind)[1]
         return {k: decode(item_kind, v, f"{where}.{k}") for k, v in _mapping(value, where).items()}

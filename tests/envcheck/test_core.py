@@ -11,10 +11,11 @@ import pytest
 from envcheck import collect as collection
 from envcheck.check import REGISTRY, Check, Outcome, Status, check, judge
 from envcheck.collect import Source, collect
-from envcheck.facts import Facts, FactsError, as_json, differences, from_json
+from envcheck.facts import Facts, FactsError, as_json, decode, differences, from_json
 from envcheck.machine import Absent, Machine, run_command
 from envcheck.sections.host import Environment, Host
 from envcheck.sections.need import Need
+from envcheck.sections.torch import Torch
 from tests.envcheck.bench import Bench
 from tests.envcheck.paper import h100_node
 from tests.envcheck.paper_system import system
@@ -119,3 +120,10 @@ def test_the_static_tier_starts_without_the_slow_modules_of_the_standard_library
 def test_the_core_imports_nothing_but_the_standard_library() -> None:
     program = "import sys, envcheck.__main__; print([m for m in sys.modules if m in ('torch', 'numpy')])"
     assert run_command([sys.executable, "-c", program], 60).stdout.strip() == "[]"
+
+
+def test_libraries_that_a_cuda_torch_has_mapped_are_read_back() -> None:
+    section = {"mapped": {"libcudart": ["/opt/venv/lib/libcudart.so.13"]}}
+    assert decode(Torch, section, "torch").mapped == section["mapped"]
+    with pytest.raises(FactsError, match="libcudart: expected a list"):
+        decode(Torch, {"mapped": {"libcudart": "one"}}, "torch")
