@@ -17,6 +17,7 @@ from launcher import (
     beginning,
     changes,
     checkpoints,
+    creation,
     jobfile,
     plan,
     processes,
@@ -118,7 +119,7 @@ def _create(
     record, patch = provenance.gather(decided.spec.name, decided.spec.task.target, job, job_path.resolve())
     record |= {"began_with": begun.to_json()} if begun else {}
     fill = begun.fill if begun else None
-    return store.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch, fill=fill)
+    return creation.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch, fill=fill)
 
 
 def _earlier_run(choice: str, spec: JobSpec, job_path: Path, runs_dir: Path, listener: Listener) -> Path | None:

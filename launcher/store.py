@@ -1,19 +1,16 @@
-"""Run folders: create, record, list, fold into a RunRecord. The only place that spells their file names."""
+"""Run folders: record, list, fold into a RunRecord. The only place that spells their file names."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import json
 import os
 import re
 import secrets
-import shutil
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,15 +18,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from launcher import durable, lock, readback, typed
-from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.errors import RequestError
 from launcher.lock import Holder
 from launcher.plan import Plan
 
 State = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "UNKNOWN"]
 STATES = get_args(State)
-
-UNBORN = ".new"
-"""Ends the hidden name under which a run's folder is made, until it has its own."""
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{8}T\d{6}-[0-9a-f]{4}")
 
@@ -151,45 +145,6 @@ class RunFolder:
     def holder(self) -> Holder | None:
         """Who watches the run now; None when nobody does."""
         return lock.holder(self.lock)
-
-
-def create(
-    runs_dir: Path,
-    plan: Plan,
-    *,
-    job: bytes,
-    overrides: list[str],
-    record: Mapping[str, Any],
-    patch: str,
-    fill: Callable[[RunFolder], None] | None = None,
-) -> RunFolder:
-    """Make the folder of a new run, whole or not at all; `plan.run_dir` names it and `fill` puts more into it."""
-    folder = RunFolder(Path(plan.run_dir))
-    unborn = RunFolder(runs_dir / f".{folder.path.name}{UNBORN}")
-    made = unborn.path
-    try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        _clear_unborn(runs_dir)
-        unborn.path.mkdir(mode=0o700)
-        with _held(unborn.path):
-            texts = {unborn.overrides: json.dumps(overrides), unborn.record: json.dumps(record, indent=1)}
-            texts |= {unborn.plan: json.dumps(plan.to_json(), indent=1)} | ({unborn.patch: patch} if patch else {})
-            for path, content in {unborn.job: job, **{path: text.encode() for path, text in texts.items()}}.items():
-                durable.write(path, [memoryview(content)])
-            if fill is not None:
-                fill(unborn)
-            durable.sync_folder(unborn.path)
-            made = unborn.path.rename(folder.path)
-            durable.sync_folder(runs_dir)
-    except BaseException as error:
-        shutil.rmtree(made, ignore_errors=True)
-        if not isinstance(error, OSError):
-            raise
-        raise EnvironmentUnfit(
-            f"{error.filename or runs_dir}: the run folder cannot be written ({error.strerror})",
-            hint="--runs-dir DIR or LAUNCHER_RUNS_DIR=DIR puts runs elsewhere",
-        ) from error
-    return folder
 
 
 def new_run_id(name: str) -> str:
@@ -331,23 +286,3 @@ def _folders(runs_dir: Path) -> Iterator[Path]:
 def _age(folder: Path) -> tuple[str, str]:
     """Sorts by the time in the id; ids of one second by their whole text."""
     return folder.name.rsplit("-", 2)[1], folder.name
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock: nobody takes it for what a dead launcher left."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _clear_unborn(runs_dir: Path) -> None:
-    """Remove run folders that a launcher was killed while making; those being made now are held."""
-    for path in runs_dir.glob(f".*{UNBORN}"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > 1.0:  # it is held from its first moment on, but for an instant
-                with _held(path):
-                    shutil.rmtree(path)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from launcher import plan, store
+from launcher import creation, plan, store
 from launcher.plan import Machine
 from launcher.spec import JobSpec, TaskSpec, Training
 from launcher.store import RunFolder, RunRecord
@@ -25,7 +25,7 @@ def recorded_run(runs: Path, run_id: str, *, losses: list[float], width: int = 1
     run_dir = runs.resolve() / run_id
     decided = plan.make(spec, run_id=run_id, run_dir=run_dir, job_dir=runs, machine=Machine(cores=2))
     record = {**ABOUT, "name": spec.name, "versions": {"torch": "2.13.0+cpu"}}
-    folder = store.create(runs, decided, job=b"name: mlp\n", overrides=[], record=record, patch="")
+    folder = creation.create(runs, decided, job=b"name: mlp\n", overrides=[], record=record, patch="")
     for step, loss in enumerate(losses, 1):
         _append(folder.ledger, {"step": step, "order": None, "loss": float(loss).hex()})
     _append(folder.metrics, {"step": len(losses), "epoch": 1, "validation": {"accuracy": 0.9}})

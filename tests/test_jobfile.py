@@ -51,12 +51,12 @@ def test_a_job_of_every_section_is_read() -> None:
     spec = read(
         JOB + "  precision: bf16\n  clip_norm: 1\nresources: {nodes: 2, procs_per_node: 4}\nloader: {workers: 2}\n"
         "checkpoint: {every: 10, best: {metric: loss}}\nearly_stop: {metric: accuracy, mode: max, patience: 2}\n"
-        "env: {HOME: /root}\nretry: {max: 3, on: [hardware], delay: 0.5}\nlocal: {threads: 1}\n"
+        "env: {HOME: /home/me}\nretry: {max: 3, on: [hardware], delay: 0.5}\nlocal: {threads: 1}\n"
     )
     assert spec.retry.on == ("hardware",)
     assert spec.resources.procs_per_node == 4
     assert spec.checkpoint.best is not None and spec.checkpoint.best.mode == "min"
-    assert spec.env == {"HOME": "/root"} and spec.training.clip_norm == 1.0
+    assert spec.env == {"HOME": "/home/me"} and spec.training.clip_norm == 1.0
 
 
 @pytest.mark.parametrize("kind", ["native", "lightning", "ignite"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from launcher import lock, store
+from launcher import creation, lock, store
 from launcher.errors import EnvironmentUnfit, RequestError
 from launcher.lock import Holder
 from launcher.plan import Machine, Plan, make
@@ -32,7 +32,8 @@ def runs(tmp_path: Path) -> Path:
 def create(runs: Path) -> Create:
     def create(run_id: str = "mlp-20260101T000000-aaaa") -> RunFolder:
         about = {"name": "mlp", "created": "2026-01-01T00:00:00+00:00"}
-        return store.create(runs, a_plan(runs / run_id), job=b"name: mlp\n", overrides=["a=1"], record=about, patch="")
+        plan = a_plan(runs / run_id)
+        return creation.create(runs, plan, job=b"name: mlp\n", overrides=["a=1"], record=about, patch="")
 
     return create
 
@@ -188,7 +189,7 @@ def test_a_place_that_cannot_be_written_is_unfit_and_names_the_remedy(tmp_path: 
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(EnvironmentUnfit) as refusal:
-        store.create(blocked / "runs", a_plan(blocked / "runs" / "r"), job=b"", overrides=[], record={}, patch="")
+        creation.create(blocked / "runs", a_plan(blocked / "runs" / "r"), job=b"", overrides=[], record={}, patch="")
     assert "--runs-dir" in str(refusal.value.hint)
 
 
@@ -216,14 +217,14 @@ def test_a_folder_that_a_launcher_was_killed_while_making_is_no_run_and_is_clear
 def test_a_disk_that_is_full_at_any_call_leaves_no_part_of_a_run(
     create: Create, runs: Path, call: str, full_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    does, calls = getattr(store.durable, call), itertools.count(1)
+    does, calls = getattr(creation.durable, call), itertools.count(1)
 
     def refuse(*words: Any) -> Any:
         if next(calls) == full_at:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return does(*words)
 
-    monkeypatch.setattr(store.durable, call, refuse)
+    monkeypatch.setattr(creation.durable, call, refuse)
     with pytest.raises(EnvironmentUnfit, match="No space left"):
         create()
     assert list(runs.iterdir()) == []

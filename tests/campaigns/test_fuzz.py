@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from envcheck import facts
 from envcheck.facts import FactsError
-from launcher import checkpoints, cli, lock, readback, store, typed
+from launcher import checkpoints, cli, creation, lock, readback, store, typed
 from launcher.checkpoints import begin, claim, commit
 from launcher.errors import LauncherError
 from launcher.manifest import Manifest
@@ -53,7 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     spec = JobSpec(name="mlp", task=TaskSpec(target="t.py:f"), training=Training(steps=1, clip_norm=1.0))
     plan = make(spec, run_id=run_dir.name, run_dir=run_dir, job_dir=run_dir, machine=Machine(cores=1))
     about = {"name": "mlp", "created": "2026-01-01T00:00:00+00:00"}
-    folder = store.create(run_dir.parent, plan, job=b"name: mlp\n", overrides=["a=1"], record=about, patch="")
+    folder = creation.create(run_dir.parent, plan, job=b"name: mlp\n", overrides=["a=1"], record=about, patch="")
     folder.begin_attempt(plan)
     fence = claim(run_dir, 1)
     manifest = Manifest(step=1, epoch=1, attempt=1, world_size=1, spec="", created="")

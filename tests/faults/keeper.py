@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher import plan, store
+from launcher import creation, plan, store
 from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec, TaskSpec, Training
 from launcher.store import RunFolder
@@ -19,7 +19,7 @@ CREATED, DECIDED = 1, 2
 
 
 def keep(runs_dir: Path, said: Callable[[int], None]) -> None:
-    folder = store.create(runs_dir, plan_of(runs_dir), job=JOB, overrides=[], record={"name": "job"}, patch=PATCH)
+    folder = creation.create(runs_dir, plan_of(runs_dir), job=JOB, overrides=[], record={"name": "job"}, patch=PATCH)
     said(CREATED)
     go_on(folder, folder.read_plan())
     said(DECIDED)

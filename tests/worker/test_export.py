@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from launcher import checkpoints, plan, store
+from launcher import checkpoints, creation, plan, store
 from launcher.errors import JobFailed, RequestError
 from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec, TaskKind, TaskSpec, Training
@@ -54,7 +54,7 @@ def run_of(runs: Path, kind: TaskKind, where: str, job_dir: Path, models: Mappin
     spec = JobSpec(name="job", task=TaskSpec(kind=kind, target=where), training=Training(epochs=1))
     run_dir = runs / "job-20261122T000000-00aa"
     decided = plan.make(spec, run_id=run_dir.name, run_dir=run_dir, job_dir=job_dir, machine=Machine(cores=1))
-    folder = store.create(runs, decided, job=b"", overrides=[], record={"name": "job"}, patch="")
+    folder = creation.create(runs, decided, job=b"", overrides=[], record={"name": "job"}, patch="")
     folder.begin_attempt(decided)
     save(decided, models)
     return run_dir
