@@ -8,5 +8,5 @@ MOST = 8
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: a test of a real run waits for that run half of its time."""
-    return min(MOST, len(os.sched_getaffinity(0)) + 1)
+    """Two processes a core: a test of a real run waits for that run half of its time."""
+    return min(MOST, 2 * len(os.sched_getaffinity(0)))

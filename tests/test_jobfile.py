@@ -104,7 +104,10 @@ def test_a_wrong_word_is_answered_with_the_allowed_ones_and_the_nearest() -> Non
         ("resources: {nodes: true}", "resources.nodes: true is not a whole number from 1 to 4096"),
         ("resources: {nodes: 2.0}", "resources.nodes: 2.0 is not a whole number from 1 to 4096"),
         ("resources: {nodes: '2'}", "resources.nodes: '2' is not a whole number from 1 to 4096"),
-        ("resources: [2]", "resources: a list is not a section with the keys nodes, procs_per_node, device"),
+        (
+            "resources: [2]",
+            "resources: a list is not a section with the keys nodes, procs_per_node, device, freed_memory",
+        ),
         ("checkpoint: {every: soon}", "checkpoint.every: 'soon' is not epoch or a whole number of at least 1"),
         ("checkpoint: {best: {}}", "checkpoint.best.metric: missing; it takes text"),
         ("checkpoint: {resume: ../x}", "checkpoint.resume: '../x' is not one of never, auto, or the id of a run"),

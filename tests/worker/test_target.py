@@ -40,11 +40,10 @@ def test_a_file_hides_no_module_of_its_name(folder: Path) -> None:
 
 
 def test_a_package_that_the_target_lacks_is_named_with_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "measured.py").write_text("import torchmetrics\n")
-    monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    with pytest.raises(RequestError, match="imports torchmetrics, which is not installed here") as caught:
-        call(folder, "measured.py:build")
-    assert caught.value.hint == "pip install 'launcher[torchmetrics]'"
+    monkeypatch.setattr(target, "EXTRAS", {"not_there_at_all": "measures"})
+    with pytest.raises(RequestError, match="imports not_there_at_all, which is not installed here") as caught:
+        call(folder, "near_by.py:build")
+    assert caught.value.hint == "pip install 'launcher[measures]'"
 
 
 def test_a_module_beside_the_job_file_can_be_named(folder: Path) -> None:
