@@ -180,5 +180,5 @@ def _of_node(node: NodeOutcome) -> dict[str, Any]:
         "kind": "agent",
         "message": f"the node's workers were ended: {because}",
         "traceback": node.get("said") or None,
-        "time_ns": 1 << 63,
+        "time_ns": (1 << 63) + bool(node.get("ended_because")),  # who was ended is not the cause while another was not
     }

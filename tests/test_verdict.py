@@ -43,6 +43,12 @@ def test_the_first_exception_is_the_cause_and_not_the_one_it_led_to(plan: Plan) 
     assert (cause["rank"], cause["host"], cause["message"]) == (1, "host-1", "first")
 
 
+def test_a_node_whose_agent_died_is_the_cause_and_not_the_one_that_was_ended_with_it(plan: Plan) -> None:
+    ended = node(0, None, agent_exit=-15, ended_because="another node's part of the attempt is over")
+    cause = judge(plan, {0: ended, 1: node(1, None, agent_exit=-9)}, stop_asked=False).root_cause
+    assert cause is not None and (cause["kind"], cause["node"]) == ("agent", 1)
+
+
 def test_a_rank_that_lost_its_peer_is_never_the_cause_however_early_it_noticed(plan: Plan) -> None:
     nodes = {0: node(0, failed("victim", "connection closed", at=1)), 1: node(1, failed("user", "bug", at=9))}
     cause = judge(plan, nodes, stop_asked=False).root_cause
