@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], bool], patience: float) -> bool:
+def until(condition: Callable[[], object], patience: float) -> bool:
     """Whether it came true within so many seconds."""
     deadline = time.monotonic() + patience
     while not condition():

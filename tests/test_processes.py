@@ -1,20 +1,14 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher import processes
+from launcher import processes, waiting
 
 
 def until(condition: Callable[[], bool], patience: float = 20.0) -> bool:
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    return waiting.until(condition, patience)
 
 
 def run(program: str) -> str:

@@ -13,9 +13,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from launcher import waiting
 
 NODES = ("node-a", "node-b")
 PORT = 2222
@@ -241,12 +242,7 @@ class Lab:
 
 def until(condition: Callable[[], bool], patience: float = 30.0) -> bool:
     """Look again and again until the condition holds; False when it does not within `patience` seconds."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    return waiting.until(condition, patience)
 
 
 def _claim_subnet() -> tuple[str, str]:

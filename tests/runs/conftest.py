@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from launcher import processes
+from launcher import processes, waiting
 
 ROOT = Path(__file__).parents[2]
 JOB = Path(__file__).with_name("trial.yaml")
@@ -98,12 +97,7 @@ def ended(process: subprocess.Popen[str], patience: float = PATIENCE) -> Ended:
 
 
 def until(condition: Callable[[], Any], patience: float = PATIENCE) -> bool:
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    return waiting.until(condition, patience)
 
 
 def saved(bench: Bench, step: int) -> Callable[[], bool]:

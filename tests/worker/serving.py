@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from launcher import waiting
 from launcher.worker.serve import Settings
 from launcher.worker.serve.predictor import Arrays, Input, Predictor
 from launcher.worker.serve.server import Server
@@ -80,7 +80,4 @@ def served(predictor: Predictor, **settings: Any) -> Iterator[Client]:
 
 
 def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    assert waiting.until(condition, PATIENCE)
