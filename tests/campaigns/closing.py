@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,21 +24,28 @@ if TYPE_CHECKING:
     from tests.campaigns.kills import Round
 
 EDGES = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, float("inf"))
+EVERY = 3
+"""Steps between two checkpoints of kills.yaml."""
 HANG = 60.0
 """Seconds without a step after which torchrun's restart counts as hung; its own limit is 30 minutes."""
 
 
 def told(rounds: Iterable[Round]) -> list[Round]:
-    """Say each round as it ends."""
-    done = []
-    for each in rounds:
-        what = ", ".join(f"{death.victim} at {death.moment}" for death in each.deaths)
-        end = "FAILED" if each.faults else "same bits"
-        print(f"run {each.number} ({each.kind}): {len(each.deaths)} kills ({what}): {end}", flush=True)
-        for fault in each.faults:
-            print(f"  {fault}\n  repeat with: {each.repeat()}", flush=True)
-        done.append(each)
+    """Say each round as it ends. Ctrl-C ends the campaign with the rounds so far."""
+    done: list[Round] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        for each in rounds:
+            done.append(each)
+            _say(each)
     return done
+
+
+def _say(each: Round) -> None:
+    what = ", ".join(f"{death.victim} at {death.moment}" for death in each.deaths)
+    end = "FAILED" if each.faults else "same bits"
+    print(f"run {each.number} ({each.kind}): {len(each.deaths)} kills ({what}): {end}", flush=True)
+    for fault in each.faults:
+        print(f"  {fault}\n  repeat with: {each.repeat()}", flush=True)
 
 
 def tell(rounds: Sequence[Round], beside: Sequence[float | None], *, seed: int, file: Path | None) -> int:
@@ -67,11 +75,14 @@ def gathered(rounds: Sequence[Round], beside: Sequence[float | None], seed: int)
         for name in ("warm", "cold")
     }
     deaths = [death for each in rounds for death in each.deaths]
+    unsaved = [at for each in rounds for at in timeline.unsaved(each.legs, each.deaths, EVERY)]
     ours = {
         "kills": len(deaths),
         "runs": len(rounds),
         "failed": sum(bool(each.faults) for each in rounds),
         "most steps lost": max((steps for each in rounds for steps in timeline.lost(each.legs)), default=0),
+        "deaths that met a save under way": len(unsaved),
+        "longest that such a save had taken": round(max(unsaved, default=0.0), 2),
         "slowest end of a dead launcher's processes": max((d.alone for d in deaths if d.alone), default=None),
     }
     theirs = {"kills": len(beside), "hung": sum(each is None for each in beside), **spread(known(beside))}

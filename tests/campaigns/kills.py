@@ -8,6 +8,7 @@ a run that nothing happened to; `--only ROUND` repeats one run of the campaign w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -23,8 +24,8 @@ from tests.campaigns.scene import Scene, until
 from tests.campaigns.timeline import Death, Leg
 
 JOB = Path(__file__).with_name("kills.yaml")
-EVERY, ACCUMULATE, LAST = 3, 2, "step-00000040"
-"""Of the job: steps between two checkpoints, microbatches of a step, its last checkpoint."""
+ACCUMULATE, LAST = 2, "step-00000040"
+"""Of the job: microbatches of a step, its last checkpoint."""
 SAME = ("metrics.jsonl", f"checkpoints/{LAST}/model.safetensors", f"checkpoints/{LAST}/training.safetensors")
 """The files that must be those of the undisturbed run, byte for byte."""
 KILLS_A_RUN = 4
@@ -113,6 +114,9 @@ class Trial:
         except TimeoutError as error:
             self.round.faults.append(f"{error}\n{self.scene.said()}")
             self._end_everything()
+        except KeyboardInterrupt:
+            self._end_everything()
+            raise
         return self.round
 
     def _is_over(self) -> bool:
@@ -150,7 +154,7 @@ class Trial:
         victim = blow.victim if alive[blow.victim] else next((each for each in VICTIMS[::-1] if alive[each]), None)
         if victim is None:
             return
-        saving, died, alone = self._saving(), time.time(), None
+        died, alone = time.time(), None
         try:
             os.kill(alive[victim][blow.choice % len(alive[victim])], signal.SIGKILL)
         except ProcessLookupError:
@@ -160,7 +164,7 @@ class Trial:
             if not blow.at_once:
                 self._wait(lambda: not any(self.scene.alive().values()), "a dead launcher's processes", ORPHAN_PATIENCE)
                 alone = time.time() - died
-        self.round.deaths.append(Death(died, blow.moment, victim, saving, alone))
+        self.round.deaths.append(Death(died, blow.moment, victim, alone))
 
     def _finish(self) -> None:
         """Let the run come to its end, with nobody killing it any more."""
@@ -175,7 +179,7 @@ class Trial:
         assert run_dir is not None
         self._wait(lambda: not any(self.scene.alive().values()), "processes of a run that is over", ORPHAN_PATIENCE)
         self.round.legs = timeline.legs(self.scene.events(), self.scene.marks(), ACCUMULATE)
-        self.round.faults += timeline.faults(self.round.legs, self.round.deaths, EVERY)
+        self.round.faults += timeline.faults(self.round.legs, closing.EVERY)
         self.round.faults += [f"{name} is left behind" for name in self.scene.litter()]
         self.round.faults += [f"{name} differs" for name in SAME if not _same(run_dir / name, like / name)]
 
@@ -185,7 +189,8 @@ class Trial:
 
     def _end_everything(self) -> None:
         for pid in [self.launcher.pid, *(pid for pids in self.scene.alive().values() for pid in pids)]:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.launcher.wait()
 
     @staticmethod

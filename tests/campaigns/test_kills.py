@@ -44,37 +44,34 @@ def leg(begun: float, start: int, reached: int, saved: int) -> Leg:
 
 
 @pytest.mark.parametrize(
-    ("second", "saving", "said"),
+    ("second", "said"),
     [
-        (leg(10, 6, 9, 6), False, None),
-        (leg(10, 3, 9, 6), False, "step 6 was reported as saved and the next attempt began at 3"),
-        (leg(10, 5, 9, 6), True, "step 6 was reported as saved and the next attempt began at 5"),
-        (leg(10, 3, 9, 3), False, "5 steps were lost at step 8, saving every 3"),
-        (leg(10, 3, 9, 3), True, None),
+        (leg(10, 6, 9, 6), None),
+        (leg(10, 3, 9, 6), "step 6 was reported as saved and the next attempt began at 3"),
+        (leg(10, 3, 9, 3), None),
+        (leg(10, 2, 9, 2), "6 steps were lost at step 8, saving every 3"),
     ],
 )
-def test_lost_steps_are_found(second: Leg, saving: bool, said: str | None) -> None:
-    ways = [leg(0, 0, 8, second.saved), second]
-    death = Death(9, "step", "rank", saving, None)
-    assert next(timeline.faults(ways, [death], every=3), None) == said
+def test_lost_steps_are_found(second: Leg, said: str | None) -> None:
+    assert next(timeline.faults([leg(0, 0, 8, second.saved), second], every=3), None) == said
 
 
-@pytest.mark.parametrize(("at", "found"), [(8.2, False), (8.9, True)])
-def test_a_save_that_has_hardly_begun_is_one_under_way(at: float, found: bool) -> None:
+@pytest.mark.parametrize(("start", "found"), [(3, []), (0, [0.5])])
+def test_a_death_that_met_a_save_under_way_says_how_long_it_had_taken(start: int, found: list[float]) -> None:
     first = dataclasses.replace(leg(0, 0, 4, 0), steps=(5.0, 6.0, 7.0, 8.0))
-    death = Death(at, "step", "agent", False, None)
-    assert bool(list(timeline.faults([first, leg(10, 0, 9, 0)], [death], every=3))) == found
+    death = Death(8.5, "step", "agent", None)
+    assert list(timeline.unsaved([first, leg(10, start, 9, start)], [death], every=3)) == found
 
 
 def test_the_time_back_counts_from_the_last_death_before_the_step() -> None:
-    deaths = [Death(at, "step", "rank", False, None) for at in (8.0, 9.0)]
+    deaths = [Death(at, "step", "rank", None) for at in (8.0, 9.0)]
     ways = [leg(0, 0, 8, 6), leg(9.5, 6, 9, 6)]
     assert timeline.returns(ways, deaths, warm=True) == [2.5]
 
 
 def test_a_node_whose_agent_is_another_one_was_not_warm() -> None:
     ways = [leg(0, 0, 8, 6), dataclasses.replace(leg(9.5, 6, 9, 6), agents=frozenset({7}))]
-    deaths = [Death(9.0, "step", "agent", False, None)]
+    deaths = [Death(9.0, "step", "agent", None)]
     assert (timeline.returns(ways, deaths, warm=True), timeline.returns(ways, deaths, warm=False)) == ([], [2.5])
 
 

@@ -11,9 +11,6 @@ from typing import Any
 from launcher.manifest import step_of
 from tests.campaigns.scene import Mark
 
-HARDLY = 0.5
-"""Seconds after the step that is saved in which a loaded machine may not have begun to write."""
-
 
 @dataclass(frozen=True)
 class Death:
@@ -22,8 +19,6 @@ class Death:
     time: float
     moment: str
     victim: str
-    saving: bool
-    """Whether a checkpoint was being written."""
     alone: float | None
     """Seconds in which what a killed launcher had left was gone, where that was waited for."""
 
@@ -63,24 +58,26 @@ def legs(events: Sequence[Mapping[str, Any]], marks: Sequence[Mark], accumulate:
     return found
 
 
-def faults(ways: Sequence[Leg], deaths: Sequence[Death], every: int) -> Iterator[str]:
-    """Broken promises: a saved step that was lost, or more work repeated than there is between two checkpoints.
+def faults(ways: Sequence[Leg], every: int) -> Iterator[str]:
+    """Broken promises: a saved step that was lost, or more work repeated than two checkpoints can cost.
 
-    A save that is under way at the death is not on the disk yet: then the steps since the one before are lost too.
+    A checkpoint is written while the training goes on, and the next one waits for it: what is not yet on the disk at a
+    death is never more than one save, and the steps since.
     """
     for before, after in pairwise(ways):
-        ends = [death for death in deaths if before.begun <= death.time < after.begun]
-        saving = any(death.saving or _save_begins(before, death.time, every) for death in ends)
         if after.start < before.saved:
             yield f"step {before.saved} was reported as saved and the next attempt began at {after.start}"
-        if before.reached - after.start > every * (1 + saving):
+        if before.reached - after.start >= 2 * every:
             yield f"{before.reached - after.start} steps were lost at step {before.reached}, saving every {every}"
 
 
-def _save_begins(way: Leg, moment: float, every: int) -> bool:
-    """Whether the save that was due last had hardly begun, so that nothing of it was on the disk to be seen."""
-    after_due = way.reached // every * every - way.start
-    return 0 < after_due < len(way.steps) and way.steps[after_due] <= moment < way.steps[after_due] + HARDLY
+def unsaved(ways: Sequence[Leg], deaths: Sequence[Death], every: int) -> Iterator[float]:
+    """For each death that met a save under way: seconds since the step that was being saved."""
+    for before, after in pairwise(ways):
+        due = before.reached // every * every
+        if after.start < due and 0 < due - before.start < len(before.steps):
+            ends = [death.time for death in deaths if before.steps[due - before.start] <= death.time < after.begun]
+            yield from (end - before.steps[due - before.start] for end in ends[:1])
 
 
 def lost(ways: Sequence[Leg]) -> list[int]:
