@@ -234,7 +234,8 @@ def campaign(folder: Path, seed: int, kills: int, *options: str) -> Iterator[Rou
     """Rounds until so many kills have met their victims."""
     likes, number = Likes(folder), 0
     while kills > 0:
-        done = Trial(Scene(folder / str(number)), seed, number, *options).carry_out(likes[kind_of(number)])
+        like = likes[kind_of(number)]  # made before the trial's own run starts
+        done = Trial(Scene(folder / str(number)), seed, number, *options).carry_out(like)
         kills, number = kills - len(done.deaths), number + 1
         yield done
 
