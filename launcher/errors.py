@@ -63,7 +63,7 @@ def printable(text: str) -> str:
 
 def counted(count: int, noun: str) -> str:
     """`1 process`, `2 processes`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith(('s', 'ch')) else 's'}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

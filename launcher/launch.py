@@ -229,7 +229,7 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
 
 
 def _elsewhere(decided: Plan, cause: Mapping[str, Any], tell: Listener) -> Plan:
-    """The plan without the machine that failed, where the backend has another one for it."""
+    """The plan without the node that failed, where the backend can do without it."""
     exchange = backends.named(decided.spec.backend).instead(decided, cause)
     if exchange is None:
         return decided

@@ -73,7 +73,7 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
     Raises RequestError where the numbers do not fit together and EnvironmentUnfit where the machine lacks what the job
     asks for.
     """
-    local_share = spec.resources.nodes if spec.backend in ("local", "docker") else 1
+    local_share = spec.resources.most_nodes if spec.backend in ("local", "docker") else 1
     reasons: dict[str, str] = {}
     procs = _procs_per_node(spec, machine, local_share, reasons)
     device = _device(spec, machine, procs * local_share, reasons)
@@ -83,7 +83,7 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
         attempt=attempt,
         run_dir=str(run_dir),
         job_dir=str(job_dir),
-        nodes=spec.resources.nodes,
+        nodes=spec.resources.most_nodes,
         procs_per_node=procs,
         device=device,
         precision=_precision(spec, machine, device, reasons),
@@ -108,6 +108,7 @@ NOT_THE_JOB = frozenset({"checkpoint.resume", "ssh.hosts", "ssh.spare"})
 def differences(earlier: Plan, spec: JobSpec, job_dir: Path) -> list[str]:
     """In which settings a job is not the one of an earlier plan, the way to resume aside; in words."""
     was = {**flat(dataclasses.asdict(earlier.spec)), "the job's folder": earlier.job_dir}
+    was["training.accumulate"] = was["training.accumulate"] * earlier.nodes // earlier.spec.resources.most_nodes
     now = {**flat(dataclasses.asdict(spec)), "the job's folder": str(job_dir)}
     keys = [key for key in {**was, **now} if key not in NOT_THE_JOB and was.get(key) != now.get(key)]
     return [f"{key} was {json.dumps(was.get(key))} and is {json.dumps(now.get(key))}" for key in keys]

@@ -56,7 +56,7 @@ class Tries:
             again=True,
             reason=f"{found.name}: {found.reason}",
             delay=self._delay(),
-            warm=found.name not in LOOKED_AT_ANEW,
+            warm=found.name not in LOOKED_AT_ANEW and cause.get("kind") != "node",
         )
 
     def _delay(self) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le, MaxLen
+from annotated_types import Ge, Gt, Le, MaxLen, doc
 
 TaskKind = Literal["native", "lightning", "ignite", "script"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -23,6 +23,7 @@ BackendName = Literal["local", "ssh", "slurm", "docker", "kubernetes"]
 
 Positive = Annotated[int, Ge(1)]
 Interval = Literal["epoch"] | Positive
+MOST_NODES = 4096
 
 
 class _Section:
@@ -48,8 +49,10 @@ class TaskSpec(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources(_Section):
-    nodes: Annotated[int, Ge(1), Le(4096)] = 1
-    """How many machines; on the local backend, how many node programs on this machine."""
+    nodes: Annotated[int, Ge(1), Le(MOST_NODES)] | Annotated[str, doc("a range such as 2..4")] = 1
+    """How many machines; on the local backend, how many node programs on this machine. A range lets `retry` go on with
+    fewer after a node is lost: as many as can share out the microbatches of a step equally, so that each step sees the
+    same samples. The bits are those of one number of processes only."""
     procs_per_node: Literal["auto"] | Annotated[int, Ge(1), Le(1024)] = "auto"
     """Worker processes on each node; auto: one for each GPU, or one where there is none."""
     device: Device = "auto"
@@ -57,6 +60,16 @@ class Resources(_Section):
     freed_memory: FreedMemory = "auto"
     """What becomes of memory that tensors give back. keep: the process keeps it for the next ones, which saves it from
     asking for the same pages in every step; return: the system gets it; auto: keep on the cpu, else return."""
+
+    @property
+    def most_nodes(self) -> int:
+        """The number of nodes that the job asks for."""
+        return int(str(self.nodes).rpartition("..")[2])
+
+    @property
+    def least_nodes(self) -> int:
+        """The number of nodes that it makes do with."""
+        return int(str(self.nodes).partition("..")[0])
 
 
 @dataclass(frozen=True, kw_only=True)

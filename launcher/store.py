@@ -39,6 +39,8 @@ class RunRecord:
     """UTC, ISO 8601."""
     run_dir: str
     attempts: int = 0
+    world_sizes: tuple[int, ...] = ()
+    """How many processes each attempt had. The bits are those of a run of which all attempts had the same number."""
     step: int = 0
     epoch: int = 0
     total_steps: int | None = None
@@ -264,7 +266,8 @@ def _fold_events(folder: RunFolder) -> dict[str, Any]:
     for event in events(folder):
         kind = event.get("event")
         if kind == "attempt":
-            seen |= {"attempts": event.get("attempt", 0), "waits": False}
+            sizes = (*seen.get("world_sizes", ()), event.get("world_size", 0))
+            seen |= {"attempts": event.get("attempt", 0), "world_sizes": sizes, "waits": False}
         elif kind in ("submitted", "requeued"):
             seen["waits"] = True
         elif kind == "checkpoint":

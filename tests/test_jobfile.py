@@ -99,11 +99,6 @@ def test_a_wrong_word_is_answered_with_the_allowed_ones_and_the_nearest() -> Non
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("resources: {nodes: 0}", "resources.nodes: 0 is not a whole number from 1 to 4096"),
-        ("resources: {nodes: 4097}", "resources.nodes: 4097 is not a whole number from 1 to 4096"),
-        ("resources: {nodes: true}", "resources.nodes: true is not a whole number from 1 to 4096"),
-        ("resources: {nodes: 2.0}", "resources.nodes: 2.0 is not a whole number from 1 to 4096"),
-        ("resources: {nodes: '2'}", "resources.nodes: '2' is not a whole number from 1 to 4096"),
         (
             "resources: [2]",
             "resources: a list is not a section with the keys nodes, procs_per_node, device, freed_memory",
@@ -120,6 +115,18 @@ def test_a_wrong_word_is_answered_with_the_allowed_ones_and_the_nearest() -> Non
 )
 def test_a_value_out_of_type_or_bounds_is_answered_with_what_the_key_takes(line: str, said: str) -> None:
     assert fault(f"{JOB}{line}\n") == f"jobs/mlp.yaml:6 {said}"
+
+
+@pytest.mark.parametrize("nodes", ["0", "4097", "true", "2.0", "'2'", "two", "4..1", "2..2", "0..4", "1..4097"])
+def test_what_is_neither_a_number_of_nodes_nor_a_range_is_refused(nodes: str) -> None:
+    said = fault(f"{JOB}resources: {{nodes: {nodes}}}\n")
+    assert said.endswith(" is not a whole number from 1 to 4096 or a range such as 2..4")
+
+
+@pytest.mark.parametrize(("nodes", "least", "most"), [("3", 3, 3), ("1..4", 1, 4)])
+def test_nodes_are_a_number_or_a_range(nodes: str, least: int, most: int) -> None:
+    resources = read(f"{JOB}resources: {{nodes: {nodes}}}\n").resources
+    assert (resources.least_nodes, resources.most_nodes) == (least, most)
 
 
 def test_an_unknown_key_is_answered_with_the_keys_and_the_nearest() -> None:

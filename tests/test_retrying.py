@@ -55,5 +55,6 @@ def test_failures_without_progress_are_tried_again_later_and_later() -> None:
     assert made.after(KILLED, "step-1").delay == 0.0
 
 
-def test_after_a_failure_of_the_machine_the_nodes_are_looked_at_anew() -> None:
-    assert not tries().after({"kind": "node", "message": "lost with the connection to b"}, None).warm
+@pytest.mark.parametrize("message", ["lost with the connection to b", "the node program was killed by SIGKILL"])
+def test_after_a_failure_of_the_machine_the_nodes_are_looked_at_anew(message: str) -> None:
+    assert not tries().after({"kind": "node", "message": message}, None).warm

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import launcher
+from launcher import elastic
+from launcher.errors import RequestError
 from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec
 from launcher.store import RunFolder
@@ -73,7 +75,7 @@ def nothing_to_collect(_plan: Plan, _folder: RunFolder, _lost: Sequence[str] | N
 
 @dataclass(frozen=True)
 class Exchange:
-    """One machine in the place of another."""
+    """Nodes without the one that failed: another in its place, or fewer."""
 
     plan: Plan
     told: str
@@ -81,6 +83,18 @@ class Exchange:
 
 def nobody(_plan: Plan, _cause: Mapping[str, Any]) -> Exchange | None:
     return None
+
+
+def fewer(plan: Plan, cause: Mapping[str, Any]) -> Exchange | None:
+    """For nodes of which one is as good as another."""
+    smaller = elastic.shrunk(plan, plan.nodes - 1) if cause.get("node") is not None else None
+    return Exchange(smaller, f"node {cause['node']} is lost; {elastic.told(smaller)}") if smaller else None
+
+
+def refuse_a_range(spec: JobSpec, why: str) -> None:
+    """Raises RequestError for a job that makes do with fewer nodes, where the backend cannot."""
+    if spec.resources.least_nodes < spec.resources.most_nodes:
+        raise RequestError(f"resources.nodes: {why}", hint=f"--nodes {spec.resources.most_nodes}")
 
 
 def never(_plan: Plan) -> bool:
@@ -117,7 +131,7 @@ class Backend:
     """After each attempt, and before a resume: end what lost hosts still run (None: any may), and bring home what the
     nodes hold."""
     instead: Callable[[Plan, Mapping[str, Any]], Exchange | None] = nobody
-    """The plan with another machine in the place of the one that failed by a cause; None where there is none."""
+    """The plan without the node that failed by a cause: another in its place, or fewer; None where there is neither."""
     keeps_warm: Callable[[Plan], bool] = never
     """Whether node programs that stand after an attempt can carry out the next without `collect` and `prepare`."""
     queue: Queue | None = None

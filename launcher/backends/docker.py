@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from launcher import machine
-from launcher.backends.base import Backend, Command, Submission, Tell, request
+from launcher.backends.base import Backend, Command, Submission, Tell, fewer, request
 from launcher.errors import EnvironmentUnfit
 from launcher.images import build, engine, versions
 from launcher.images.versions import Variant
@@ -197,5 +197,10 @@ def _remove_containers(run_id: str, tell: Tell) -> None:
 
 
 BACKEND = Backend(
-    render=render, machine=lambda spec: machine.inspect(), settle=settle, prepare=prepare, collect=collect
+    render=render,
+    machine=lambda spec: machine.inspect(),
+    settle=settle,
+    prepare=prepare,
+    collect=collect,
+    instead=fewer,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from launcher import machine
-from launcher.backends.base import Backend, Command, Submission, request
+from launcher.backends.base import Backend, Command, Submission, fewer, request
 from launcher.plan import Plan
 
 ON_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
@@ -31,4 +31,4 @@ def _env(plan: Plan, node_rank: int) -> dict[str, str]:
     }
 
 
-BACKEND = Backend(render=render, machine=lambda spec: machine.inspect(), keeps_warm=lambda plan: True)
+BACKEND = Backend(render=render, machine=lambda spec: machine.inspect(), instead=fewer, keeps_warm=lambda plan: True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import address, processes
+from launcher import address, elastic, processes
 from launcher.backends import connection
 from launcher.backends.base import (
     HOME,
@@ -68,12 +68,12 @@ def settle(spec: JobSpec, job_path: Path) -> JobSpec:
     twice = sorted({host for host in named if named.count(host) > 1})
     if twice:
         raise RequestError(f"ssh.hosts: {', '.join(twice)} is named twice", hint="name each machine once")
-    if len(hosts) < spec.resources.nodes:
+    nodes = spec.resources.most_nodes
+    if len(hosts) < nodes:
         raise RequestError(
-            f"resources.nodes: {spec.resources.nodes} nodes, but ssh.hosts names {len(hosts)}",
+            f"resources.nodes: {nodes} nodes, but ssh.hosts names {len(hosts)}",
             hint=f"--nodes {len(hosts)}, or name more hosts" if hosts else "--hosts a,b says where to run",
         )
-    nodes = spec.resources.nodes
     settled = dataclasses.replace(spec.ssh, hosts=named[:nodes], spare=named[nodes:], hosts_file=None)
     return dataclasses.replace(spec, ssh=settled)
 
@@ -144,16 +144,35 @@ def collect(plan: Plan, folder: RunFolder, lost: Sequence[str] | None, tell: Tel
 
 
 def instead(plan: Plan, cause: Mapping[str, Any]) -> Exchange | None:
-    """The plan with a spare host in the place of the one that failed; None where there is none, or nobody to blame."""
+    """The plan with a spare host in the place of the one that failed, or else without it; None where neither can be,
+    or nobody is to blame."""
     settings = plan.spec.ssh
     begins = (node for node, host in enumerate(settings.hosts) if str(cause.get("message")).startswith(f"{host}:"))
     node = cause.get("node", next(begins, None))  # what was found before an attempt begins with the name of the host
-    if node is None or not settings.spare:
+    if node is None:
         return None
+    left_out = f"{settings.hosts[node]} is left out after its failure; "
+    if not settings.spare:
+        return _fewer(plan, node, left_out)
     hosts = (*settings.hosts[:node], settings.spare[0], *settings.hosts[node + 1 :])
-    changed = dataclasses.replace(settings, hosts=hosts, spare=settings.spare[1:])
-    told = f"{settings.hosts[node]} is left out after its failure; {settings.spare[0]} takes its place"
-    return Exchange(dataclasses.replace(plan, spec=dataclasses.replace(plan.spec, ssh=changed)), told)
+    told = f"{left_out}{settings.spare[0]} takes its place"
+    return Exchange(_on_hosts(plan, hosts, settings.spare[1:]), told)
+
+
+def _fewer(plan: Plan, lost: int, left_out: str) -> Exchange | None:
+    """The plan without a host; those that then have no part are spare."""
+    hosts = plan.spec.ssh.hosts
+    smaller = elastic.shrunk(plan, plan.nodes - 1)
+    if smaller is None:
+        return None
+    sound = (*hosts[:lost], *hosts[lost + 1 :])
+    smaller = _on_hosts(smaller, sound[: smaller.nodes], sound[smaller.nodes :])
+    return Exchange(smaller, left_out + elastic.told(smaller))
+
+
+def _on_hosts(plan: Plan, hosts: tuple[str, ...], spare: tuple[str, ...]) -> Plan:
+    settings = dataclasses.replace(plan.spec.ssh, hosts=hosts, spare=spare)
+    return dataclasses.replace(plan, spec=dataclasses.replace(plan.spec, ssh=settings))
 
 
 def _read_hosts(path: Path) -> tuple[str, ...]:

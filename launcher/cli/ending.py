@@ -69,6 +69,7 @@ def described(record: RunRecord) -> str:
         "step": steps(record.step, record.total_steps),
         "epoch": str(record.epoch),
         "attempts": str(record.attempts),
+        "processes": _processes(record),
         "metrics": metrics(record),
         "checkpoint": record.checkpoint or "",
         "weights_sha256": record.weights_sha256 or "",
@@ -110,9 +111,18 @@ def _summary(record: RunRecord) -> Iterator[str]:
     yield " · ".join(part for part in parts if part)
     if record.weights_sha256:
         yield f"weights_sha256 {record.weights_sha256}"
+    if processes := _processes(record):
+        yield f"processes {processes}"
     yield f"run folder {record.run_dir}"
     if record.state == "STOPPED":
         yield f"go on: {_resume(record)}"
+
+
+def _processes(record: RunRecord) -> str:
+    """How many each attempt had, where their number changed: what that means for the bits."""
+    if len(set(record.world_sizes)) < 2:
+        return ""
+    return f"{', then '.join(map(str, record.world_sizes))}: the bits are not those of one number throughout"
 
 
 def _background(record: RunRecord) -> Iterator[str]:

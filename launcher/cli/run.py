@@ -14,7 +14,7 @@ from launcher.cli import ending, options, progress
 
 @click.command(epilog="Example: launcher run jobs/mlp.yaml --nodes 2 --set training.seed=2")
 @click.argument("spec", type=click.Path(path_type=Path))
-@click.option("--nodes", type=int, metavar="N", help="How many nodes; short for --set resources.nodes=N.")
+@click.option("--nodes", metavar="N", help="How many nodes, or a range; short for --set resources.nodes=N.")
 @click.option("--procs-per-node", metavar="N", help="Processes on each; short for --set resources.procs_per_node=N.")
 @click.option("--backend", metavar="NAME", help="Where to run; short for --set backend=NAME.")
 @click.option("--hosts", metavar="A,B,…", help="Run on these machines by ssh; short for ssh.hosts, backend and nodes.")
@@ -28,7 +28,7 @@ from launcher.cli import ending, options, progress
 @options.watching
 def command(
     spec: Path,
-    nodes: int | None,
+    nodes: str | None,
     procs_per_node: str | None,
     backend: str | None,
     hosts: str | None,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from launcher.jobfile.source import KeyPath
-from launcher.jobfile.wording import shown
+from launcher.jobfile.wording import expected, keys, shown
+from launcher.spec import MOST_NODES, Resources
 
 Findings = Iterator[tuple[KeyPath, str]]
 
@@ -46,6 +47,15 @@ def _target_names_code(data: dict[str, Any]) -> Findings:
     if _CONTROL.search(target) or not re.fullmatch(forms, target):
         form = "path/to/file.py or package.module" if script else "path/to/file.py:function or package.module:function"
         yield ("task", "target"), f"{shown(target)} is not of the form {form}"
+
+
+def _nodes_are_a_range(data: dict[str, Any]) -> Findings:
+    nodes = _text(data, "resources", "nodes")
+    if nodes is None:
+        return
+    ends = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", nodes, re.ASCII)
+    if ends is None or not 1 <= int(ends[1]) < int(ends[2]) <= MOST_NODES:
+        yield ("resources", "nodes"), f"{shown(nodes)} is not {expected(keys(Resources)['nodes'])}"
 
 
 def _length_is_given_once(data: dict[str, Any]) -> Findings:
@@ -106,6 +116,7 @@ def _trainer_is_lightnings(data: dict[str, Any]) -> Findings:
 RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (
     _name_can_begin_a_run_id,
     _target_names_code,
+    _nodes_are_a_range,
     _length_is_given_once,
     _metrics_have_a_direction,
     _resume_is_a_run,

@@ -9,7 +9,7 @@ import types
 import typing
 from typing import Annotated, Any, Literal, Union
 
-from annotated_types import Ge, Gt, Le, MaxLen
+from annotated_types import DocInfo, Ge, Gt, Le, MaxLen
 
 from launcher.jobfile.source import shortened
 
@@ -73,6 +73,8 @@ def _one(annotation: Any) -> str:
         return "a section with the keys " + ", ".join(keys(typing.cast(type, annotation)))
     if typing.get_origin(annotation) is Annotated:
         base, *bounds = typing.get_args(annotation)
+        if isinstance(bounds[0], DocInfo):
+            return bounds[0].documentation
         return _NAMES[base] + _bounds(bounds)
     return _NAMES[typing.get_origin(annotation) or annotation]
 

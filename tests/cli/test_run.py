@@ -103,7 +103,7 @@ def test_json_is_events_and_then_the_record(launcher: Cli, launch: FakeLaunch) -
     said = launcher("run", "mlp.yaml", "--json")
     first, last = (json.loads(line) for line in said.out.splitlines())
     assert first == {"event": "warning", "text": "careful"}
-    assert last == {"event": "record", **launch.record.to_json()}
+    assert last == {"event": "record", **json.loads(json.dumps(launch.record.to_json()))}
 
 
 def test_a_run_in_the_background_is_left_alone(launcher: Cli, launch: FakeLaunch) -> None:

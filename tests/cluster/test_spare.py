@@ -12,12 +12,12 @@ from launcher.plan import Machine, Plan, differences, make
 from launcher.spec import JobSpec, Resources, SshOptions, TaskSpec, Training
 
 
-def job(*hosts: str, spare: tuple[str, ...] = ()) -> JobSpec:
+def job(*hosts: str, spare: tuple[str, ...] = (), nodes: int | str = 2) -> JobSpec:
     return JobSpec(
         name="job",
         task=TaskSpec(target="t.py:f"),
         training=Training(steps=1),
-        resources=Resources(nodes=2),
+        resources=Resources(nodes=nodes),
         backend="ssh",
         ssh=SshOptions(hosts=hosts, spare=spare),
     )
@@ -49,6 +49,13 @@ def test_a_spare_host_takes_the_place_of_the_one_that_failed(cause: dict[str, An
 @pytest.mark.parametrize(("hosts", "cause"), [(("a", "b"), {"node": 1}), (("a", "b", "c"), {"message": "unfit"})])
 def test_without_a_spare_host_or_a_name_nobody_is_left_out(hosts: tuple[str, ...], cause: dict[str, Any]) -> None:
     assert ssh.instead(plan(*hosts), cause) is None
+
+
+def test_without_a_spare_host_a_job_with_a_range_goes_on_without_it_and_keeps_the_rest_as_spare() -> None:
+    exchange = ssh.instead(plan("a", "b", "c", "d", nodes="1..4"), {"node": 1})
+    assert exchange is not None and exchange.plan.nodes == 2
+    assert (exchange.plan.spec.ssh.hosts, exchange.plan.spec.ssh.spare) == (("a", "c"), ("d",))
+    assert exchange.told.startswith("b is left out after its failure; the run goes on with 2 of 4 nodes")
 
 
 def test_a_run_on_other_hosts_is_of_the_same_job() -> None:

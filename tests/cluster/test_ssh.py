@@ -1,6 +1,7 @@
 """The ssh backend over real sshd's on two machines; the worker is a stand-in where only processes matter."""
 
 import dataclasses
+import os
 import signal
 import subprocess
 import time
@@ -70,6 +71,17 @@ def test_a_killed_node_program_leaves_nothing_behind(training: Run, lab: Lab) ->
     assert left_on(lab) == []
     cause = training.record.root_cause
     assert cause is not None and cause["host"] == "node-b" and cause["kind"] == "node"
+
+
+def test_a_job_with_a_range_of_nodes_goes_on_without_the_host_that_is_lost(start: Start, lab: Lab) -> None:
+    run = start("training.steps=4000", "resources.nodes=1..2", "retry.max=1")
+    assert until(run.trains, 60)
+    for line in left_on(lab, "node-b"):
+        os.kill(int(line.split()[1][:-1]), signal.SIGKILL)
+    assert until(lambda: run.record.world_sizes == (2, 1) and not left_on(lab, "node-b"), 60), run.record
+    run.kill(signal.SIGTERM)
+    _, out, _ = run.wait()
+    assert "node-b is left out after its failure; the run goes on with 1 of 2 nodes" in out
 
 
 def test_only_variables_that_are_named_travel_and_their_values_are_written_nowhere(start: Start, lab: Lab) -> None:

@@ -45,7 +45,7 @@ JOB_FILE = {
     "task.kind": "native | lightning | ignite | script",
     "task.target": "text",
     "task.args": "keys",
-    "resources.nodes": "1..4096",
+    "resources.nodes": "1..4096 | text",
     "resources.procs_per_node": "auto | 1..1024",
     "resources.device": "auto | cpu | cuda",
     "resources.freed_memory": "auto | keep | return",
@@ -131,8 +131,8 @@ EXIT_CODES = {"JobFailed": 1, "RequestError": 2, "EnvironmentUnfit": 3, "Interru
 STATES = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "UNKNOWN")
 
 RECORD = {
-    *("run_id", "name", "state", "created", "run_dir", "attempts", "step", "epoch", "total_steps", "metrics"),
-    *("checkpoint", "weights_sha256", "root_cause", "exit_code"),
+    *("run_id", "name", "state", "created", "run_dir", "attempts", "world_sizes", "step", "epoch"),
+    *("total_steps", "metrics", "checkpoint", "weights_sha256", "root_cause", "exit_code"),
 }
 
 

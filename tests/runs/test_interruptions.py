@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher import ledger
+from launcher.store import RunFolder
 from tests.runs.conftest import JOB, ROOT, Bench, ended, saved, until
 
 SLOW = ("--set", "task.args.seconds=0.05")
@@ -110,6 +112,17 @@ def test_whoever_is_killed_takes_everyone_along(bench: Bench, undisturbed: Bench
         assert done.exit_code == 1
         assert "SIGKILL" in bench.show()["root_cause"]["message"] or victim == "agent"
     ends_like(bench, undisturbed)
+
+
+def test_a_job_with_a_range_of_nodes_goes_on_without_the_one_that_is_lost(bench: Bench, undisturbed: Bench) -> None:
+    run = begin(bench, "--nodes", "1..2", "--procs-per-node", "1", "--set", "retry.max=1")
+    os.kill(max(members(bench, "launcher.node")), signal.SIGKILL)
+    done = ended(run)
+    record = bench.show()
+    assert (record["state"], record["world_sizes"]) == ("SUCCEEDED", [2, 1]), done.stderr
+    assert "the run goes on with 1 of 2 nodes" in done.stdout and "processes 2, then 1" in done.stdout
+    orders = [ledger.read(RunFolder(each.folder()).ledger) for each in (bench, undisturbed)]
+    assert len(orders[0].steps) == 24 and ledger.first_other_order(*orders) is None
 
 
 def test_a_stopped_rank_does_not_outlive_a_second_interrupt(bench: Bench) -> None:

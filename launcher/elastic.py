@@ -1,0 +1,33 @@
+"""A run with fewer nodes than its job asks for, where `resources.nodes` is a range and one of them was lost. Pure.
+
+A step keeps its microbatches: as many as before, of the same samples, shared out among fewer processes, each of which
+accumulates more of them. So the order of the samples and the length of the training stay; sums are taken in another
+order, so the bits do not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from launcher.errors import counted
+from launcher.plan import Plan
+
+
+def shrunk(plan: Plan, nodes: int) -> Plan | None:
+    """The plan for at most so many nodes; None where the job asks for more, or none could share out a step equally."""
+    shares = plan.nodes * plan.spec.training.accumulate
+    fitting = (count for count in range(nodes, plan.spec.resources.least_nodes - 1, -1) if shares % count == 0)
+    count = next(fitting, None)
+    if count is None:
+        return None
+    training = dataclasses.replace(plan.spec.training, accumulate=shares // count)
+    return dataclasses.replace(plan, nodes=count, spec=dataclasses.replace(plan.spec, training=training))
+
+
+def told(plan: Plan) -> str:
+    """What a smaller plan means for the run."""
+    each = counted(plan.spec.training.accumulate, "microbatch")
+    return (
+        f"the run goes on with {plan.nodes} of {counted(plan.spec.resources.most_nodes, 'node')}: the same samples in"
+        f" each step, {each} a process; its bits are no longer those of a run that lost none"
+    )
