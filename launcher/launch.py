@@ -17,20 +17,16 @@ from launcher import (
     beginning,
     changes,
     checkpoints,
-    creation,
+    draft,
     jobfile,
     plan,
     processes,
-    provenance,
     shell,
     store,
     submitted,
-    target,
-    trackers,
     waiting,
 )
 from launcher.attempt import Attempt, StopRequest
-from launcher.beginning import Beginning
 from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
 from launcher.journal import Journal, Listener
 from launcher.mirrors import Mirrors
@@ -62,15 +58,23 @@ def run(
     whatever job, with whose newest checkpoint a new run begins. Raises RequestError and EnvironmentUnfit before
     anything is started or written.
     """
-    spec = _load(job_path, overrides)
+    spec = draft.load(job_path, overrides)
     choice = "never" if source else resume or spec.checkpoint.resume
     earlier = _earlier_run(choice, spec, job_path, runs_dir, listener)
     if earlier is not None:
         return _go_on(RunFolder(earlier), detach=detach, listener=listener)
-    decided = _decide(spec, job_path, runs_dir)
+    decided = draft.decide(spec, job_path, runs_dir)
     backends.named(spec.backend).render(decided)
     begun = beginning.find(runs_dir, source, listener) if source else None
-    folder = _create(job_path, overrides, runs_dir, decided, begun)
+    folder = draft.create(
+        jobfile.contents(job_path),
+        job_path,
+        overrides,
+        runs_dir,
+        decided,
+        about={"began_with": begun.to_json()} if begun else {},
+        fill=begun.fill if begun else None,
+    )
     return _started(folder, decided, detach=detach, listener=listener)
 
 
@@ -81,8 +85,8 @@ def resume(run_dir: Path, *, detach: bool, listener: Listener) -> RunRecord:
 
 def describe(job_path: Path, overrides: Sequence[str], *, runs_dir: Path) -> dict[str, Any]:
     """What `run` would do, as data: the plan with its reasons, and each node's command. Nothing is written."""
-    spec = _load(job_path, overrides)
-    decided = _decide(spec, job_path, runs_dir)
+    spec = draft.load(job_path, overrides)
+    decided = draft.decide(spec, job_path, runs_dir)
     submission = backends.named(spec.backend).render(decided)
     return {
         "plan": decided.to_json(),
@@ -92,34 +96,6 @@ def describe(job_path: Path, overrides: Sequence[str], *, runs_dir: Path) -> dic
         ],
         **({"files": dict(submission.files)} if submission.files else {}),
     }
-
-
-def _load(job_path: Path, overrides: Sequence[str]) -> JobSpec:
-    spec = jobfile.load(job_path, overrides)
-    target.check(spec.task, job_path)
-    trackers.check_installed(spec)
-    return backends.named(spec.backend).settle(spec, job_path)
-
-
-def _decide(spec: JobSpec, job_path: Path, runs_dir: Path) -> Plan:
-    run_id = store.new_run_id(spec.name)
-    return plan.make(
-        spec,
-        run_id=run_id,
-        run_dir=runs_dir.resolve() / run_id,
-        job_dir=job_path.resolve().parent,
-        machine=backends.named(spec.backend).machine(spec),
-    )
-
-
-def _create(
-    job_path: Path, overrides: Sequence[str], runs_dir: Path, decided: Plan, begun: Beginning | None
-) -> RunFolder:
-    job = jobfile.contents(job_path)
-    record, patch = provenance.gather(decided.spec.name, decided.spec.task.target, job, job_path.resolve())
-    record |= {"began_with": begun.to_json()} if begun else {}
-    fill = begun.fill if begun else None
-    return creation.create(runs_dir, decided, job=job, overrides=list(overrides), record=record, patch=patch, fill=fill)
 
 
 def _earlier_run(choice: str, spec: JobSpec, job_path: Path, runs_dir: Path, listener: Listener) -> Path | None:

@@ -26,7 +26,7 @@ Interval = Literal["epoch"] | Positive
 MOST_NODES = 4096
 
 
-class _Section:
+class Section:
     """Settings that every section of a job file is validated under: unknown keys and lax types are faults."""
 
     __slots__ = ()
@@ -38,7 +38,7 @@ class _Section:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSpec(_Section):
+class TaskSpec(Section):
     kind: TaskKind = "native"
     """Who owns the training loop: launcher's own (native), Lightning, Ignite, or the program itself (script)."""
     target: str
@@ -48,7 +48,7 @@ class TaskSpec(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources(_Section):
+class Resources(Section):
     nodes: Annotated[int, Ge(1), Le(MOST_NODES)] | Annotated[str, doc("a range such as 2..4")] = 1
     """How many machines; on the local backend, how many node programs on this machine. A range lets `retry` go on with
     fewer after a node is lost: as many as can share out the microbatches of a step equally, so that each step sees the
@@ -73,7 +73,7 @@ class Resources(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(_Section):
+class Training(Section):
     epochs: Positive | None = None
     """Length of the training in passes over the data; give this or `steps`."""
     steps: Positive | None = None
@@ -97,7 +97,7 @@ class Training(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loader(_Section):
+class Loader(Section):
     workers: Annotated[int, Ge(0), Le(256)] = 0
     """Loader processes of each worker; their number changes the speed, never the samples."""
     prefetch: Positive = 2
@@ -105,7 +105,7 @@ class Loader(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Best(_Section):
+class Best(Section):
     metric: str
     """Name of a validation metric."""
     mode: Mode = "min"
@@ -113,7 +113,7 @@ class Best(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpointing(_Section):
+class Checkpointing(Section):
     every: Interval = "epoch"
     """When to save: after each epoch, or every so many steps; the last step is always saved."""
     keep: Annotated[int, Ge(2)] = 2
@@ -125,7 +125,7 @@ class Checkpointing(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EarlyStop(_Section):
+class EarlyStop(Section):
     metric: str
     """Name of the validation metric to watch."""
     mode: Mode = "min"
@@ -135,7 +135,7 @@ class EarlyStop(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trackers(_Section):
+class Trackers(Section):
     csv: bool = False
     """metrics.csv in the run folder."""
     tensorboard: bool = False
@@ -147,13 +147,13 @@ class Trackers(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics(_Section):
+class Metrics(Section):
     prometheus: Annotated[int, Ge(1), Le(65535)] | None = None
     """Port on loopback that serves loss, rate, step, checkpoint age and GPU use for scraping."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retry(_Section):
+class Retry(Section):
     max: Annotated[int, Ge(0), Le(100)] = 0
     """How many new attempts to make after a failure, each from the newest verified checkpoint. The same failure twice
     with no new checkpoint between ends the run all the same."""
@@ -167,20 +167,20 @@ class Retry(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hang(_Section):
+class Hang(Section):
     seconds: Annotated[float, Ge(1), Le(86400)] | None = 300.0
     """A rank hangs that has not moved for so long, and for five times as long as its phase ever took in this run; what
     has no usual length (building, the first step, validating, saving) may take ten times as long. null: never."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalOptions(_Section):
+class LocalOptions(Section):
     threads: Literal["auto"] | Positive = "auto"
     """CPU threads of each process; auto: the cores of this machine shared out among the processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SshOptions(_Section):
+class SshOptions(Section):
     hosts: tuple[str, ...] = ()
     """Names of the machines, in the order of their node ranks; those beyond `resources.nodes` are spare."""
     spare: tuple[str, ...] = ()
@@ -206,7 +206,7 @@ class SshOptions(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlurmOptions(_Section):
+class SlurmOptions(Section):
     partition: str | None = None
     """Partition; by default the site's."""
     account: str | None = None
@@ -234,7 +234,7 @@ class SlurmOptions(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class KubernetesOptions(_Section):
+class KubernetesOptions(Section):
     kind: Literal["job", "jobset"] = "job"
     """job: an indexed Job with a headless Service, which every cluster has; jobset: where JobSet is installed."""
     job_dir: str | None = None
@@ -264,7 +264,7 @@ class KubernetesOptions(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DockerOptions(_Section):
+class DockerOptions(Section):
     gpus: Literal["auto", "runtime", "cdi"] = "auto"
     """How containers get their GPUs: by NVIDIA's container runtime or by a CDI specification; auto: what it has."""
     user: Literal["auto", "caller", "root"] = "auto"
@@ -272,7 +272,7 @@ class DockerOptions(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobSpec(_Section):
+class JobSpec(Section):
     name: Annotated[str, MaxLen(64)]
     """Letters, digits, `.`, `_` and `-`; the run id begins with it."""
     task: TaskSpec

@@ -54,6 +54,18 @@ def check(task: TaskSpec, job_path: Path) -> None:
         )
 
 
+def arguments(task: TaskSpec, job_path: Path) -> set[str] | None:
+    """The names of the arguments that the target takes; None where it may take any, or that cannot be seen."""
+    target = parse(task.target, job_path.parent)
+    if target.file is None or not target.name:
+        return None
+    found = [node for node in ast.parse(target.file.read_bytes()).body if getattr(node, "name", None) == target.name]
+    if len(found) != 1 or not isinstance(found[0], ast.FunctionDef) or found[0].args.kwarg:
+        return None
+    taken = found[0].args
+    return {argument.arg for argument in (*taken.args, *taken.kwonlyargs)}
+
+
 def _top_level_names(tree: ast.Module) -> set[str]:
     """Names a module binds at any depth outside functions and classes, so also under `if` and `try`."""
     names: set[str] = set()

@@ -440,7 +440,7 @@ def test_a_job_is_read_without_the_validator_as_with_it() -> None:
                 quick: JobSpec | None = typed.read(JobSpec, job)
             except typed.Misfit:
                 quick = None
-            assert quick == validator.read(job)[0], (path, value)
+            assert quick == validator.read(JobSpec, job)[0], (path, value)
 
 
 def every_key(section: type, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

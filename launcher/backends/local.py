@@ -25,10 +25,8 @@ def _env(plan: Plan, node_rank: int) -> dict[str, str]:
     if plan.device == "cpu" or plan.nodes == 1:
         return ON_LOOPBACK
     first = node_rank * plan.procs_per_node
-    return {
-        **ON_LOOPBACK,
-        "CUDA_VISIBLE_DEVICES": ",".join(str(gpu) for gpu in range(first, first + plan.procs_per_node)),
-    }
+    visible = machine.visible_gpus() or [str(gpu) for gpu in range(first + plan.procs_per_node)]
+    return {**ON_LOOPBACK, "CUDA_VISIBLE_DEVICES": ",".join(visible[first : first + plan.procs_per_node])}
 
 
 BACKEND = Backend(render=render, machine=lambda spec: machine.inspect(), instead=fewer, keeps_warm=lambda plan: True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from launcher import typed
 from launcher.errors import RequestError, nearest, printable
@@ -14,6 +14,8 @@ from launcher.jobfile.source import MAX_BYTES, Fault, KeyPath, Place, read
 from launcher.spec import JobSpec
 
 MOST_FAULTS = 50
+
+Record = TypeVar("Record")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
@@ -38,21 +40,33 @@ def contents(path: Path) -> bytes:
 
 def parse(text: bytes, *, source: str, overrides: Sequence[str] = ()) -> JobSpec:
     """The job that the text describes; faults name `source` and the line."""
+    return read_as(JobSpec, rules.findings, text, source=source, overrides=overrides)
+
+
+def read_as(
+    kind: type[Record],
+    findings: Callable[[dict[str, Any]], rules.Findings],
+    text: bytes,
+    *,
+    source: str,
+    overrides: Sequence[str] = (),
+) -> Record:
+    """The record of a kind that the text describes; `findings` are the rules that its types cannot say."""
     label = printable(source)
     document = read(text, lambda line: Place(line, f"{label}:{line}"))
     if document.faults and document.data is None:
         raise _refusal(document.faults, label)
     options.apply(document, overrides)
     if not isinstance(document.data, dict):
-        document.faults.append(Fault(document.place(()), (), "this is not a mapping; a job file has keys, `name: …`"))
+        document.faults.append(Fault(document.place(()), (), "this is not a mapping; it takes keys, `name: …`"))
         raise _refusal(document.faults, label)
-    spec, faults = _validated(document.data)
+    record, faults = _validated(kind, findings, document.data)
     known = {fault.path for fault in document.faults}
     found = (Fault(document.place(path), path, message) for path, message in faults.items() if path not in known)
     document.faults.extend(found)
-    if spec is None or document.faults:
+    if record is None or document.faults:
         raise _refusal(document.faults, label)
-    return spec
+    return record
 
 
 def schema() -> dict[str, Any]:
@@ -72,16 +86,18 @@ def _refusal(faults: list[Fault], label: str) -> RequestError:
     return RequestError("\n  ".join([f"{label} has {len(lines)} faults", *shown_lines]))
 
 
-def _validated(data: dict[str, Any]) -> tuple[JobSpec | None, dict[KeyPath, str]]:
-    """The job, and what is wrong by path. A job without a fault does not wait for the validator to be imported."""
+def _validated(
+    kind: type[Record], findings: Callable[[dict[str, Any]], rules.Findings], data: dict[str, Any]
+) -> tuple[Record | None, dict[KeyPath, str]]:
+    """The record, and what is wrong by path. One without a fault does not wait for the validator to be imported."""
     faults: dict[KeyPath, str] = {}
-    spec = None
+    record = None
     try:
-        spec = typed.read(JobSpec, data)
+        record = typed.read(kind, data)
     except typed.Misfit:
         from launcher.jobfile import validator
 
-        spec, faults = validator.read(data)
-    for path, message in rules.findings(data):
+        record, faults = validator.read(kind, data)
+    for path, message in findings(data):
         faults.setdefault(path, message)
-    return spec, faults
+    return record, faults

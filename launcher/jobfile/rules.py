@@ -79,9 +79,9 @@ def _metrics_have_a_direction(data: dict[str, Any]) -> Findings:
         if metric is None:
             continue
         mode = _text(data, *path, "mode")
-        if not metric.strip() or _CONTROL.search(metric):
+        if not is_name(metric):
             yield (*path, "metric"), f"{shown(metric)} is not the name of a metric"
-        elif mode is None and _LARGER_IS_BETTER.search(metric.lower()):
+        elif mode is None and sounds_larger(metric):
             yield path, f"mode is missing, and {shown(metric)} sounds as if larger were better; write mode: max, or min"
         other, known = modes.setdefault(metric, (".".join(path), mode or "min"))
         if known != (mode or "min"):
@@ -123,6 +123,16 @@ RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (
     _variables_can_be_set,
     _trainer_is_lightnings,
 )
+
+
+def sounds_larger(metric: str) -> bool:
+    """Whether a metric's name sounds as if larger values of it were better."""
+    return bool(_LARGER_IS_BETTER.search(metric.lower()))
+
+
+def is_name(metric: str) -> bool:
+    """Whether a metric can be called so."""
+    return bool(metric.strip()) and not _CONTROL.search(metric)
 
 
 def _text(data: Any, *path: str) -> str | None:

@@ -8,28 +8,31 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from launcher.errors import nearest
 from launcher.jobfile import rules
 from launcher.jobfile.source import KeyPath, shortened
-from launcher.jobfile.wording import choices, expected, keys, section_of, shown
+from launcher.jobfile.wording import choices, every_key, expected, keys, section_of, shown
 from launcher.spec import JobSpec
 
+Record = TypeVar("Record")
 
-def read(data: dict[str, Any]) -> tuple[JobSpec | None, dict[KeyPath, str]]:
-    """The job, or what is wrong by path: one sentence each, however many of a union's branches complained."""
+
+def read(kind: type[Record], data: dict[str, Any]) -> tuple[Record | None, dict[KeyPath, str]]:
+    """The record, or what is wrong by path: one sentence each, however many of a union's branches complained."""
     try:
+        adapter: TypeAdapter[Record] = _adapter(cast(type, kind))
         # Strict dataclasses accept JSON objects only from JSON text.
-        return _adapter().validate_json(json.dumps(data)), {}
+        return adapter.validate_json(json.dumps(data)), {}
     except ValidationError as error:
-        return None, dict(_sentences(error, data))
+        return None, dict(_sentences(error, kind, data))
 
 
 def schema() -> dict[str, Any]:
-    described = _adapter().json_schema()
+    described = _adapter(JobSpec).json_schema()
     described["properties"]["name"]["pattern"] = f"^{rules.NAME}$"
     one_length = [
         {"required": [given], "properties": {given: {"type": "integer"}, other: {"type": "null"}}}
@@ -44,27 +47,27 @@ def schema() -> dict[str, Any]:
 
 
 @functools.cache
-def _adapter() -> TypeAdapter[JobSpec]:
-    return TypeAdapter(JobSpec)
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-def _sentences(error: ValidationError, data: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+def _sentences(error: ValidationError, kind: type, data: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     for detail in error.errors(include_url=False, include_context=False)[:1000]:
-        path, annotation, section = _located(detail["loc"])
+        path, annotation, section = _located(kind, detail["loc"])
         if detail["type"] == "unexpected_keyword_argument":
-            yield path, _unknown(str(path[-1]), section)
+            yield path, _unknown(str(path[-1]), section, kind)
         elif detail["type"] == "missing":
             yield path, f"missing; it takes {expected(annotation)}"
         else:
             yield path, _unfit(_value(data, path), annotation)
 
 
-def _located(location: tuple[str | int, ...]) -> tuple[KeyPath, Any, type]:
+def _located(kind: type, location: tuple[str | int, ...]) -> tuple[KeyPath, Any, type]:
     """The key at fault, what it expects and the section it stands in; names of a union's branches are left out."""
-    section: type = JobSpec
-    annotation: Any = JobSpec
+    section: type = kind
+    annotation: Any = kind
     for depth, key in enumerate(location):
-        inner = section_of(annotation) if depth else JobSpec
+        inner = section_of(annotation) if depth else kind
         if inner is None:
             free = annotation == dict[str, str]
             return location[: depth + 1 if free else depth], str if free else annotation, section
@@ -75,17 +78,10 @@ def _located(location: tuple[str | int, ...]) -> tuple[KeyPath, Any, type]:
     return location, annotation, section
 
 
-def _unknown(key: str, section: type) -> str:
-    elsewhere = [path for path in _every_key(JobSpec) if path.endswith(f".{key}")]
+def _unknown(key: str, section: type, kind: type) -> str:
+    elsewhere = [path for path in every_key(kind) if path.endswith(f".{key}")]
     near = nearest(key, keys(section)) or (f" (did you mean {elsewhere[0]}?)" if elsewhere else "")
     return f"there is no such key; the keys here are {', '.join(keys(section))}{near}"
-
-
-def _every_key(section: type, prefix: str = "") -> Iterator[str]:
-    for key, annotation in keys(section).items():
-        yield prefix + key
-        if inner := section_of(annotation):
-            yield from _every_key(inner, f"{prefix}{key}.")
 
 
 def _unfit(value: Any, annotation: Any) -> str:

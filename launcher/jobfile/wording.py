@@ -7,6 +7,7 @@ import functools
 import json
 import types
 import typing
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union
 
 from annotated_types import DocInfo, Ge, Gt, Le, MaxLen
@@ -35,6 +36,14 @@ def section_of(annotation: Any) -> type | None:
     """The section class that a key holds, if it holds one."""
     option = _options(annotation)[0]
     return option if isinstance(option, type) and dataclasses.is_dataclass(option) else None
+
+
+def every_key(section: type, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a section and of all within it."""
+    for key, annotation in keys(section).items():
+        yield prefix + key
+        if inner := section_of(annotation):
+            yield from every_key(inner, f"{prefix}{key}.")
 
 
 def choices(annotation: Any) -> tuple[str, ...]:
