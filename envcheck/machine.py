@@ -68,6 +68,8 @@ class Machine:
     run: Runner = run_command
     search_path: Sequence[str] = field(default_factory=lambda: tuple(sys.path))
     """Where this machine's Python looks for packages."""
+    own: str | None = None
+    """`NAME=value` in the environment of the asker's own processes, which nobody needs to be told of."""
 
     def path(self, absolute: str) -> Path:
         """Where `/proc/...` lies under this machine's root."""

@@ -18,6 +18,7 @@ from envcheck.machine import Machine
 from envcheck.sections import SECTIONS
 from envcheck.sections.need import Need
 from launcher.plan import Plan
+from launcher.processes import MARK
 from launcher.store import RunFolder, write_whole
 
 FRESH = 60.0
@@ -56,14 +57,12 @@ class Preflight:
         self._environ = environ
         self._failure: str | None = None
         self._facts: Facts | None = self._fresh_facts() if look else None
+        self._own = f"{MARK}={plan.run_id}"
         self._thread = threading.Thread(target=self._collect, daemon=True)
-        if self.wanted:
-            self._thread.start()
-
-    @property
-    def wanted(self) -> bool:
+        self.wanted = self._mode != "off" and self._facts is None
         """Whether there is anything to look at: it is not switched off, and no attempt has looked a moment ago."""
-        return self._mode != "off" and self._facts is None
+        if self.wanted:
+            self._begin()
 
     @property
     def collecting(self) -> bool:
@@ -87,13 +86,23 @@ class Preflight:
         warnings += [f"{one.id} {one.title}: {one.saw}; {one.remedy}" for one in told]
         return Look([one for one in results if one.status in REFUSED[self._mode]], warnings)
 
+    def _begin(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no more threads may be started here
+            self._nothing_known(error)
+
     def _collect(self) -> None:
         try:
-            self._facts = collect(Machine(self._need, environ=dict(self._environ)))
-        except Exception as error:  # it could not even start its threads, say: then nothing is known, and that is told
-            self._failure = f"this node could not be looked at: {type(error).__name__}: {error}"
-            absent = {name: self._failure for name, source in SOURCES.items() if source.tier == "static"}
-            self._facts = Facts(socket.gethostname(), "", sections={"need": self._need}, absent=absent)
+            self._facts = collect(Machine(self._need, environ=dict(self._environ), own=self._own))
+        except Exception as error:
+            self._nothing_known(error)
+
+    def _nothing_known(self, error: Exception) -> None:
+        """That is told, and the checks judge what they do not know."""
+        self._failure = f"this node could not be looked at: {type(error).__name__}: {error}"
+        absent = {name: self._failure for name, source in SOURCES.items() if source.tier == "static"}
+        self._facts = Facts(socket.gethostname(), "", sections={"need": self._need}, absent=absent)
 
     def _fresh_facts(self) -> Facts | None:
         """What an earlier attempt saw a moment ago, unless it was refused for it, which somebody may have mended, or

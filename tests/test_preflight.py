@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,16 @@ def test_the_next_attempt_takes_facts_as_they_were_a_moment_ago_unless_the_job_w
     judged("fail")
     assert not begin("fail").wanted
     assert begin("fail", nodes=2).wanted
+
+
+def test_a_node_where_no_thread_can_be_started_is_looked_at_without_one(
+    judged: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert judged("fail").warnings == ["this node could not be looked at: RuntimeError: can't start new thread"]
 
 
 def test_facts_that_cannot_be_stored_are_told_and_the_job_starts(judged: Judge, tmp_path: Path) -> None:

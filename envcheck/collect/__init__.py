@@ -61,7 +61,7 @@ def collect(machine: Machine, tiers: Iterable[str] = ("static",), only: Iterable
     probes: dict[str, _Probe] = {}
     for name in wanted:
         probes[name] = _Probe(name, SOURCES[name], machine, probes.get(SOURCES[name].after))
-        probes[name].start()
+        probes[name].begin()
     for probe in probes.values():
         facts = probe.added_to(facts)
     return facts
@@ -77,9 +77,19 @@ class _Probe(threading.Thread):
         self.why: str | None = None
         self.deadline: float = (before.deadline if before else time.monotonic()) + source.seconds
 
+    def begin(self) -> None:
+        try:
+            self.start()
+        except RuntimeError as error:  # no more threads may be started here: the other sections may still be had
+            self.why = str(error)
+
+    def wait(self) -> None:
+        if self.ident is not None:
+            self.join(max(0.0, self.deadline - time.monotonic()))
+
     def run(self) -> None:
         if self.before:
-            self.before.join(max(0.0, self.before.deadline - time.monotonic()))
+            self.before.wait()
         try:
             self.found = importlib.import_module(self.source.module).collect(self.machine)
         except Absent as absent:
@@ -88,7 +98,7 @@ class _Probe(threading.Thread):
             self.why = f"its collector failed: {type(error).__name__}: {error}"
 
     def added_to(self, facts: Facts) -> Facts:
-        self.join(max(0.0, self.deadline - time.monotonic()))
+        self.wait()
         if self.is_alive():
             return facts.without(self.section, f"no answer within {self.source.seconds:g} s")
         if self.why is not None:

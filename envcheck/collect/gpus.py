@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,13 @@ def collect(machine: Machine) -> Gpus:
     elsewhere = seen.platform or seen.device_nodes or seen.kernel_module
     if seen.pci_gpus == 0 and not elsewhere:
         return Gpus(source="pci")
+    found = _asked(machine)
+    others = (tuple(one for one in gpu.processes if not _is_own(machine, one)) for gpu in found.devices)
+    devices = tuple(dataclasses.replace(gpu, processes=left) for gpu, left in zip(found.devices, others))
+    return dataclasses.replace(found, devices=devices)
+
+
+def _asked(machine: Machine) -> Gpus:
     try:
         return _by_nvml(machine)
     except Absent as no_nvml:
@@ -40,3 +48,9 @@ def _by_nvml(machine: Machine) -> Gpus:
     except (FactsError, ValueError) as error:
         raise Absent(f"NVML: {error}") from None
     return found
+
+
+def _is_own(machine: Machine, process: str) -> bool:
+    """Whether a `pid name` is of the job that is about to begin: it looks at torch at the same time, on every node."""
+    environ = machine.read_or_none(f"/proc/{process.partition(' ')[0]}/environ") if machine.own else None
+    return environ is not None and machine.own in environ.split("\0")

@@ -29,6 +29,7 @@ class Bench:
         self.environ: dict[str, str] = {}
         self.answers: dict[str, Completed] = {}
         self.need = Need()
+        self.own: str | None = None
         self.given: dict[str, Any] = {}
         """Whole sections that are told and not collected."""
         self.earlier: list[str] = []
@@ -70,7 +71,9 @@ class Bench:
         self.changes.setdefault(section, {}).update(fields)
 
     def facts(self, sections: Iterable[str]) -> Facts:
-        machine = Machine(self.need, root=self.root, environ=self.environ, run=self._run, search_path=self.path())
+        machine = Machine(
+            self.need, root=self.root, environ=self.environ, run=self._run, search_path=self.path(), own=self.own
+        )
         seen = collect(machine, ("static",), only=set(sections))
         for name, section in self.given.items():
             seen = seen.with_section(name, section)

@@ -21,14 +21,15 @@ def demand(*needs: str) -> None:
     """Skip the running test, with the reason, where a command is missing or namespaces cannot be made."""
     for need in needs:
         if need == "namespaces":
-            if reason := _why_no_namespaces():
+            if reason := why_no_namespaces():
                 pytest.skip(reason)
         elif shutil.which(need) is None:
             pytest.skip(f"{need} is not installed (tests/system-packages.txt)")
 
 
 @cache
-def _why_no_namespaces() -> str:
+def why_no_namespaces() -> str:
+    """The reason; empty where they can be made."""
     if os.geteuid() != 0:
         return "namespaces are made by root only"
     trial = ["unshare", "--net", "--mount", "--pid", "--fork", *SHELL, "mount -t tmpfs -o size=1m none /mnt"]

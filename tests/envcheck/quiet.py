@@ -121,6 +121,12 @@ def used_second_gpu(bench: Bench) -> None:
     bench.answer("nvidia-smi -q -x", smi_log(told))
 
 
+def used_by_its_own_look_at_torch(bench: Bench) -> None:
+    gpus(bench, H100, processes=f"<processes>{PROCESS}</processes>")
+    bench.file("/proc/4242/environ", "HOME=/root\0LAUNCHER_RUN=this\0")
+    bench.own = "LAUNCHER_RUN=this"
+
+
 def compat_on_old_driver(bench: Bench) -> None:
     compat_library(bench, H100)
     gpus(bench, H100, driver="535.104.05", cuda="12.2")
@@ -132,6 +138,7 @@ QUIET = [
     quiet("DRV001", "a torch without CUDA", h100_node, cpu_torch),
     quiet("DRV002", "a torch without CUDA", h100_node, cpu_torch),
     quiet("GPU006", "a neighbour on a GPU the job does not use", used_second_gpu, wants(device="cuda")),
+    quiet("GPU006", "what the same run does on the GPU meanwhile", h100_node, used_by_its_own_look_at_torch),
     quiet("GPU014", "an IOMMU and one GPU", lambda bench: iommu(bench), change("pci", gpus=(PciGpu("0000:10:00.0"),))),
     quiet("DRV004", "a library without a module", change("driver", user_library="580.95.05")),
     quiet("DRV004", "a module without a library", module("580.95.05")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 
 from envcheck import collect as collection
 from envcheck.check import REGISTRY, Check, Outcome, Status, check, judge
-from envcheck.collect import Source, collect
+from envcheck.collect import Source, collect, collective
 from envcheck.facts import Facts, FactsError, as_json, decode, differences, from_json
-from envcheck.machine import Absent, Machine, run_command
+from envcheck.machine import Absent, Completed, Machine, run_command
 from envcheck.sections.host import Environment, Host
 from envcheck.sections.need import Need
 from envcheck.sections.torch import Torch
@@ -74,6 +75,28 @@ def test_a_wrong_value_in_facts_is_named_by_its_place() -> None:
     document["sections"]["host"]["cpus"] = "four"
     with pytest.raises(FactsError, match=r"sections\.host\.cpus: expected int, found 'four'"):
         from_json(document)
+
+
+def test_a_section_for_which_no_thread_can_be_started_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert collect(Machine(Need()), only=["host"]).absent == {"host": "can't start new thread"}
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        ("rendezvous.api.RendezvousTimeoutError", "not every node came to b:29500 within 90 s"),
+        ("socket.gaierror: [Errno -3]", "the name in b:29500, where the nodes meet, stands for no address here"),
+        ("[rank1]: RuntimeError: Connection reset", "RuntimeError: Connection reset"),
+    ],
+)
+def test_why_the_nodes_did_not_meet_is_told_in_plain_words(error: str, sentence: str) -> None:
+    need = Need(nodes=2, rendezvous_host="b")
+    machine = Machine(need, run=lambda *_: Completed(1, "", f"Traceback\n  File x\n{error}\nlater Error"))
+    assert collective.collect(machine).failure == sentence
 
 
 def test_a_hanging_command_is_killed_with_its_children() -> None:

@@ -9,7 +9,7 @@ from envcheck.check import Status
 from envcheck.facts import Facts
 from envcheck.sections.collective import Collective
 from tests.envcheck.bench import REPOSITORY, Bench, real_facts
-from tests.envcheck.namespaces import demand
+from tests.envcheck.namespaces import demand, hosts, network, why_no_namespaces
 from tests.envcheck.paper import h100_node
 from tests.envcheck.proof import Proof, fake
 from tests.envcheck.proofs.container_resources import group
@@ -41,7 +41,9 @@ if os.environ.get("RANK") == "1":
 
 @cache
 def healthy() -> Facts:
-    return real_facts(options=OPTIONS)
+    """On a machine without any network, whose own name nobody knows, where such a one can be made."""
+    alone = [] if why_no_namespaces() else network(hosts("127.0.0.1 localhost"), "hostname alone")
+    return real_facts(options=OPTIONS, wrapper=alone)
 
 
 def without_its_interface(bench: Bench) -> Facts:
