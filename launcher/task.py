@@ -10,7 +10,7 @@ def build(width: int = 128) -> Task:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class Task:
     """`metrics(model, batch)`: for each metric a tensor with one value a sample (shape [batch]), of which the mean over
     all samples is reported, or a torchmetrics metric that it has updated with the batch, which is computed over all
     processes and begins anew. The model is in evaluation mode and no gradient is recorded."""
+
+    training_metrics: Mapping[str, Any] = field(default_factory=dict)
+    """torchmetrics that `loss` or `step` updates, by the name they are logged under: computed over all processes
+    and the epoch so far, moved to the device for you, part of every checkpoint; each epoch they begin anew."""
 
     scheduler: LRScheduler | Callable[[int], LRScheduler] | None = None
     """Learning-rate schedule, or a function of the total number of optimizer steps that makes one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from launcher.worker.ledger import Ledger
 from launcher.worker.losses import Losses
 from launcher.worker.metrics import MetricsFile
 from launcher.worker.models import Weights
+from launcher.worker.running import Running
 from launcher.worker.state import State
 from launcher.worker.timetable import Timetable
 
@@ -39,6 +40,8 @@ class Duties:
     losses: Losses
     rates: Callable[[], Mapping[str, float]]
     """The learning rates by the name they are logged under."""
+    running: Running = field(default_factory=lambda: Running({}))
+    """The task's metrics of its training steps."""
     metrics: MetricsFile | None = None
     """On rank 0, from `resume` on."""
 
@@ -56,14 +59,13 @@ class Duties:
 
     def resumed(self, step: int, epoch: int, training: Mapping[str, Any]) -> None:
         """The weights have been put back: put back the rest, and say so."""
-        changes = self.state.load(step, training)
+        warnings = self.state.load(step, training)
+        self.running.load(training.get("running", []))
         self.context.step, self.context.epoch = step, epoch
         if self.context.rank == 0:
             self.context.events.emit("resumed", step=step, name=self.context.plan.resume_from)
-            for change in changes:
-                self.context.events.emit(
-                    "warning", text=f"resumed under other conditions: {change}; the bits will differ"
-                )
+            for warning in warnings:
+                self.context.events.emit("warning", text=warning)
 
     def open_metrics(self) -> None:
         """Begin or go on with metrics and ledger; what lies after the step that is gone on from is cut off."""
@@ -77,6 +79,8 @@ class Duties:
 
     def begin_step(self) -> int:
         """The number of the step that is about to be made."""
+        if self.timetable.ends_epoch(self.state.step):
+            self.running.reset()
         step = self.context.step = self.state.step = self.state.step + 1
         self.context.heart.beat(step, STEP)
         return step
@@ -120,7 +124,7 @@ class Duties:
     def save(self, *, protect: bool, more: Mapping[str, Any] | None = None) -> None:
         """Save everything, on every rank; `more` is laid over the state."""
         self.check_finite()
-        self.commit(self.models.weights(), more or {}, protect=protect)
+        self.commit(self.models.weights(), {"running": self.running.tree(), **(more or {})}, protect=protect)
 
     def commit(self, weights: Mapping[str, Tensor], more: Mapping[str, Any], *, protect: bool) -> None:
         """Save these weights without another look at them."""
@@ -157,6 +161,7 @@ class Duties:
         step, epoch = self.state.step, self.timetable.epoch(self.state.step)
         values: dict[str, float | None] = {name: finite(value) for name, value in self._checked_means().items()}
         values |= self.rates()
+        values |= self.running.values()
         self.state.latest |= values
         if self.metrics:
             self.metrics.log(step, epoch, values)

@@ -1,4 +1,4 @@
-"""torchmetrics in a validation: what each rank's has gathered, put together in the order of the ranks.
+"""torchmetrics: what each rank's has gathered, put together in the order of the ranks.
 
 Their own synchronization goes by torch's collectives, when it chooses, and needs a sample on every rank.
 """
@@ -14,7 +14,8 @@ from torch import Tensor
 from launcher.errors import JobFailed
 
 State = Mapping[str, Any]
-"""Of one rank: tensors on the CPU, or lists of such, by name."""
+"""Of one rank: tensors on the CPU, or lists of such, by name; and how often it was updated."""
+_UPDATES = "_update_count"
 
 
 def is_measure(value: Any) -> bool:
@@ -24,20 +25,36 @@ def is_measure(value: Any) -> bool:
 
 def take(name: str, measure: Any) -> State:
     """What it has gathered; it begins anew. Raises JobFailed for one that is made of others."""
+    state = gathered(name, measure)
+    measure.reset()
+    return state
+
+
+def gathered(name: str, measure: Any) -> State:
+    """What it has gathered. Raises JobFailed for one that is made of others."""
     if not measure._defaults:
         raise JobFailed(
             f"metric {name} is a {type(measure).__name__}, which has no state of its own",
             hint="return the metrics it is made of, each by its own name",
         )
-    state = {key: _on_cpu(getattr(measure, key)) for key in measure._defaults}
-    measure.reset()
-    return state
+    return {**{key: _on_cpu(getattr(measure, key)) for key in measure._defaults}, _UPDATES: int(measure._update_count)}
+
+
+def was_updated(state: State) -> bool:
+    return bool(state[_UPDATES])
+
+
+def put(measure: Any, states: Sequence[State]) -> None:
+    """Let it have gathered what these have together, in their order."""
+    for key, reduce in measure._reductions.items():
+        setattr(measure, key, _moved(_together([state[key] for state in states], reduce), measure.device))
+    measure._update_count = sum(state[_UPDATES] for state in states)
+    measure._computed = None
 
 
 def compute(name: str, measure: Any, states: Sequence[State]) -> float:
-    """Its value over all ranks. Raises JobFailed where that is not one number."""
-    for key, reduce in measure._reductions.items():
-        setattr(measure, key, _moved(_together([state[key] for state in states], reduce), measure.device))
+    """Its value over all ranks; it begins anew. Raises JobFailed where that is not one number."""
+    put(measure, states)
     value = measure.compute.__wrapped__()  # without its synchronization
     measure.reset()
     if not isinstance(value, Tensor) or value.numel() != 1:

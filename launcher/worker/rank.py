@@ -29,6 +29,7 @@ from launcher.scratch import VARIABLE
 from launcher.store import RunFolder, write_whole
 from launcher.worker import tasks
 from launcher.worker.context import Context, Outcome
+from launcher.worker.meanings import explained
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 
@@ -57,7 +58,7 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         context.events.emit("ready", rank=rank, pid=os.getpid())
         task = tasks.load(plan.spec.task.kind)
-        with _process_group(context):
+        with _process_group(context), explained():
             outcome = task.run(context)
         _write(folder, plan, rank, _ended(outcome))
     except BaseException as error:  # also SystemExit: a target that calls exit() has not trained

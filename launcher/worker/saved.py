@@ -12,8 +12,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from launcher.errors import JobFailed
 from launcher.plan import Plan
+from launcher.worker.measures import is_measure
 from launcher.worker.models import Weights
 from launcher.worker.optimization import Optimization
+from launcher.worker.running import Running
 from launcher.worker.schedule import Schedulers
 
 Named = TypeVar("Named")
@@ -31,7 +33,10 @@ class Saved:
                     f"{given_to} was given {name}, a {type(each).__name__}, which has no state_dict()",
                     hint="give models, optimizers, schedulers, or any object with state_dict and load_state_dict",
                 )
-        self.models = Weights(_renamed_if_alone(self._of(nn.Module), ""))
+        metrics = {name: each for name, each in self._objects.items() if is_measure(each)}
+        self.running = Running(metrics)
+        models = {name: each for name, each in self._of(nn.Module).items() if name not in metrics}
+        self.models = Weights(_renamed_if_alone(models, ""))
         self.schedulers = Schedulers(self._of(LRScheduler))
         self.optimizations = {
             name: Optimization(each, plan) for name, each in _renamed_if_alone(self._of(Optimizer), "optimizer").items()
@@ -40,11 +45,13 @@ class Saved:
         self.others = {name: each for name, each in self._objects.items() if not isinstance(each, known)}
 
     def tree(self) -> dict[str, Any]:
-        """What a checkpoint holds of the other objects, beside the common state."""
-        return {"objects": {name: each.state_dict() for name, each in self.others.items()}}
+        """What a checkpoint holds of the other objects, beside the common state. For all ranks at once."""
+        objects = {name: each.state_dict() for name, each in self.others.items()}
+        return {"objects": objects, "running": self.running.tree()}
 
     def load(self, training: Mapping[str, Any] | None) -> None:
         """Put the other objects back; another kind's checkpoint, or a new run, has none."""
+        self.running.load((training or {}).get("running", []))
         states = (training or {}).get("objects", {})
         for name, each in self.others.items():
             if name in states:

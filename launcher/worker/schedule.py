@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from launcher.errors import JobFailed
 from launcher.task import Task
+from launcher.worker.matching import matched
 from launcher.worker.timetable import Timetable
 
 
@@ -37,8 +38,8 @@ class Schedule:
         return self.scheduler.state_dict() if self.scheduler else None
 
     def load(self, state: Mapping[str, Any] | None) -> None:
-        if self.scheduler is not None and state is not None:
-            self.scheduler.load_state_dict(with_counters(state, self.scheduler.state_dict()))
+        if self.scheduler is not None:
+            Schedulers({"schedule": self.scheduler}).load(state)
 
 
 class Schedulers:
@@ -53,11 +54,18 @@ class Schedulers:
         return next(iter(states.values())) if len(states) == 1 else states or None
 
     def load(self, state: Mapping[str, Any] | None) -> None:
-        if state is None:
-            return
-        for name, each in self.by_name.items():
-            own = state if len(self.by_name) == 1 else state[name]
+        saved = apart(state)
+        for name, own in matched(saved, self.by_name, "schedule").items() if saved and self.by_name else ():
+            each = self.by_name[name]
             each.load_state_dict(with_counters(own, each.state_dict()))
+
+
+def apart(state: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """The schedules of a checkpoint by name; one that stands alone has none."""
+    if not state:
+        return {}
+    several = "last_epoch" not in state and all(isinstance(each, Mapping) for each in state.values())
+    return dict(state) if several else {"": state}
 
 
 def with_counters(state: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from launcher.errors import JobFailed, RequestError
+from launcher.errors import RequestError
 from launcher.plan import Plan
+from launcher.worker import matching
 from launcher.worker.best import Best
 from launcher.worker.optimization import Optimization
 
@@ -54,22 +55,24 @@ class State:
         }
 
     def load(self, step: int, tree: Mapping[str, Any]) -> list[str]:
-        """Go on from a checkpoint's tree. Returns what has changed since, for a warning: the bits will differ."""
+        """Go on from a checkpoint's tree. Returns what to warn of."""
         self.step, self.validated, self.latest = step, tree["validated"], dict(tree["latest"])
-        if self.optimizations and tree["optimizations"].keys() != self.optimizations.keys():
-            raise JobFailed(
-                f"the checkpoint is of a training with {_listed(tree['optimizations'])}, this one has"
-                f" {_listed(self.optimizations)}",
-                hint="give the optimizers the names they have in the checkpoint, or begin without it",
-            )
+        saved = matching.matched(tree["optimizations"], self.optimizations, "optimizer")
         for name, each in self.optimizations.items():
-            each.load(tree["optimizations"][name])
+            matching.check_shapes(name, each.optimizer, saved[name]["optimizer"])
+            each.load(saved[name])
         self.schedule.load(tree["schedule"])
-        for mine, saved in ((self.best, tree["best"]), (self.early_stop, tree["early_stop"])):
-            if mine is not None and saved is not None:
-                mine.load(saved)
-        now, then = self._conditions(), tree["conditions"]
-        return [f"{key} was {then.get(key)} and is {value}" for key, value in now.items() if value != then.get(key)]
+        for mine, kept in ((self.best, tree["best"]), (self.early_stop, tree["early_stop"])):
+            if mine is not None and kept is not None:
+                mine.load(kept)
+        return [*matching.taken_in_order(tree["optimizations"], self.optimizations), *self._changed(tree["conditions"])]
+
+    def _changed(self, then: Mapping[str, Any]) -> list[str]:
+        return [
+            f"resumed under other conditions: {key} was {then.get(key)} and is {value}; the bits will differ"
+            for key, value in self._conditions().items()
+            if value != then.get(key)
+        ]
 
     def _conditions(self) -> dict[str, Any]:
         training = self.plan.spec.training
@@ -102,7 +105,3 @@ def check_metrics_exist(plan: Plan, validates: bool, remedy: str) -> None:
                 f"{key} follows the metric {wish.metric!r}, and the task does not validate",
                 hint=f"{remedy}, or take the setting out",
             )
-
-
-def _listed(optimizers: Mapping[str, Any]) -> str:
-    return f"the optimizers {', '.join(optimizers)}" if optimizers else "no optimizer"

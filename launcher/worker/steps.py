@@ -14,6 +14,7 @@ from launcher.task import Task
 from launcher.worker import numerics, seeding
 from launcher.worker.batches import to_device
 from launcher.worker.context import Context
+from launcher.worker.measures import is_measure
 from launcher.worker.models import Models
 from launcher.worker.optimization import Optimization
 
@@ -145,4 +146,9 @@ def _check_scalars(scalars: object) -> None:
             hint='return the scalars to log, for example {"loss": loss, "discriminator": other}',
         )
     for name, value in scalars.items():
+        if is_measure(value):
+            raise JobFailed(
+                f"step returned {name}, a torchmetrics metric",
+                hint=f"name it in Task(training_metrics={{{name!r}: …}})",
+            )
         _check_scalar(f"step's {name}", value)

@@ -12,7 +12,7 @@ from torch import Tensor
 from launcher.errors import JobFailed
 from launcher.heartbeat import BETWEEN
 from launcher.task import Task
-from launcher.worker import measures, numerics, samples, seeding
+from launcher.worker import measures, numerics, running, samples, seeding
 from launcher.worker.batches import Stream, ValidationBatches, to_device
 from launcher.worker.context import Context
 from launcher.worker.models import Models
@@ -42,10 +42,7 @@ class Validation:
             sums, found = self._through(step)
         taken = {name: measures.take(name, each) for name, each in found.items()}
         mine = ({name: float(total) for name, total in sums.items()}, len(self.batches.numbers), taken)
-        reports: list[Any] = [mine]
-        if self.context.world_size > 1:
-            reports = [None] * self.context.world_size
-            dist.all_gather_object(reports, mine)
+        reports = running.of_all_ranks(mine)
         total = sum(count for _, count, _ in reports)
         means = {name: sum(part.get(name, 0.0) for part, _, _ in reports) / total for name in reports[0][0]}
         return means | self._computed(found, [states for _, _, states in reports])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from launcher.spec import JobSpec
 from tests.frameworks.bench import Bench, job, lines, plan_of
 
 VALIDATED = {"training": {"epochs": 2, "clip_norm": 0.5, "validate_every": 4}}
@@ -18,6 +19,7 @@ KILLED: dict[str, tuple[str, str, dict[str, Any], int]] = {
         8,
     ),
     "two optimizers on two ranks": ("lightning", "Pair", {"training": {"steps": 8}, "world": 2}, 7),
+    "a loader beside the module": ("lightning", "with_loader", {"training": {"steps": 8}}, 7),
     "new buffers on two ranks": ("lightning", "Moved", {"training": {"epochs": 2, "validate_every": 2}, "world": 2}, 7),
     "handlers, filters and an evaluator": ("ignite", "engine", VALIDATED, 7),
     "parts": ("ignite", "with_metrics", VALIDATED, 7),
@@ -43,6 +45,38 @@ def test_a_kill_in_mid_epoch_changes_neither_weights_nor_metrics(bench: Bench, c
     if every := sections["training"].get("validate_every"):
         validated = [line["step"] for line in lines(tmp_path / "whole") if "validation" in line]
         assert validated[:2] == [every, 2 * every]
+
+
+PAIRS = {"native": "targets_native.py:pair", "lightning": "targets_lightning.py:Pair"}
+
+
+@pytest.mark.parametrize(("before", "after"), [("native", "lightning"), ("lightning", "native")])
+def test_optimizers_without_names_go_on_in_their_order(bench: Bench, before: str, after: str, tmp_path: Path) -> None:
+    of_kind = {kind: job(kind, target, training={"steps": 8}) for kind, target in PAIRS.items()}
+    whole = bench.run(of_kind[after], tmp_path / "whole")
+    bench.train(plan_of(of_kind[before], tmp_path / "killed"), KILL_AT="7")
+    again = bench.run(of_kind[after], tmp_path / "killed", attempt=2)
+    assert again["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_optimizers_in_another_order_are_found_by_their_shapes(bench: Bench, tmp_path: Path) -> None:
+    bench.train(plan_of(job("lightning", PAIRS["lightning"]), tmp_path / "run"), KILL_AT="7")
+    error = bench.fail(job("native", "targets_native.py:wide_pair"), tmp_path / "run")
+    assert "optimizer 'maker' is of other parameters: a parameter of shape (16, 8), here (20, 8)" in error["message"]
+
+
+SYNCED = [
+    job("lightning", "target_lightning.py:build", world=2, trainer={"sync_batchnorm": True}),
+    job("native", "targets_native.py:synced", world=2),
+]
+
+
+@pytest.mark.parametrize("spec", SYNCED, ids=["lightning", "native"])
+def test_batch_statistics_that_the_cpu_cannot_synchronize_are_explained(
+    bench: Bench, spec: JobSpec, tmp_path: Path
+) -> None:
+    error = bench.fail(spec, tmp_path / "run")
+    assert "on GPUs only" in error["message"] and "resources.device: cuda" in error["hint"]
 
 
 @pytest.mark.parametrize(("kind", "written"), [("lightning", "**/metrics.csv"), ("ignite", "events.out.tfevents.*")])

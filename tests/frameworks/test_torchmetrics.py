@@ -48,6 +48,40 @@ def test_two_ranks_compute_them_together_and_a_kill_changes_nothing(bench: Bench
     assert len({value["order"] for value in values}) == len(values) == 4 and "accuracy" in whole["metrics"]
 
 
+def test_over_training_steps_they_gather_all_ranks_epoch_until_a_kill_and_after_it(
+    bench: Bench, tmp_path: Path
+) -> None:
+    spec = measured()
+    bench.train(plan_of(spec, tmp_path / "run"), KILL_AT="5")
+    bench.run(spec, tmp_path / "run", attempt=2)
+    logged = [line for line in lines(tmp_path / "run") if "seen" in line]
+    assert [(line["step"], line["seen"]) for line in logged] == [(2, 24), (4, 48), (6, 12), (8, 36)]
+    assert all(-1 <= line["spread"] <= 1 for line in logged)
+
+
+def test_a_training_that_goes_on_with_fewer_ranks_keeps_what_all_have_gathered(bench: Bench, tmp_path: Path) -> None:
+    bench.train(plan_of(measured(world=2), tmp_path / "run"), KILL_AT="4")
+    bench.run(measured(world=1), tmp_path / "run", attempt=2)
+    assert [line["seen"] for line in lines(tmp_path / "run") if "seen" in line] == [24, 48, 12, 36]
+
+
+def test_a_script_that_names_one_has_it_back_after_a_kill(bench: Bench, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import torch\nfrom torchmetrics import SumMetric\nfrom launcher import script\nseen = SumMetric()\n"
+        "script.load(model=torch.nn.Linear(1, 1), seen=seen)\n"
+        "for step, _ in script.steps():\n    seen.update(step)\n    script.log(loss=1.0, seen=seen.compute())\n"
+    )
+    bench.train(plan_of(job("script", str(program)), tmp_path / "run"), KILL_AT="5")
+    bench.run(job("script", str(program)), tmp_path / "run", attempt=2)
+    assert [line["seen"] for line in lines(tmp_path / "run")] == [3, 10, 21, 36]
+
+
+def test_what_is_none_is_named(bench: Bench, tmp_path: Path) -> None:
+    error = bench.fail(job("native", "targets_native.py:with_a_collection"), tmp_path / "run")
+    assert "training_metrics has all, a MetricCollection" in error["message"] and "one by one" in error["hint"]
+
+
 def test_a_rank_without_a_sample_is_no_hindrance(bench: Bench, tmp_path: Path) -> None:
     assert bench.run(measured(samples=1), tmp_path / "run")["metrics"]["accuracy"] in (0.0, 1.0)
 

@@ -23,6 +23,7 @@ from launcher.manifest import step_of
 from launcher.worker import tree
 from launcher.worker.lightning.given import Flavour
 from launcher.worker.models import Weights
+from launcher.worker.schedule import apart
 
 SCALER = "MixedPrecision"
 """Lightning's name for the gradient scaler's state: its plugin's class."""
@@ -49,8 +50,8 @@ def take_apart(checkpoint: Mapping[str, Any], prefix: str) -> tuple[dict[str, Te
     weights = checkpoint["state_dict"]
     stripped = prefix if all(key.startswith(prefix) for key in weights) else ""
     scaler = checkpoint.get(SCALER)
-    names = _names(len(checkpoint.get("optimizer_states", [])))
-    optimizers = zip(names, checkpoint.get("optimizer_states", []), strict=True)
+    states = checkpoint.get("optimizer_states", [])
+    optimizers = zip(names(len(states)), states, strict=True)
     schedules = checkpoint.get("lr_schedulers", [])
     rest = {key: plain(value) for key, value in checkpoint.items() if key not in _TAKEN_APART}
     for key in _HYPER_PARAMETERS & rest.keys():
@@ -63,19 +64,21 @@ def take_apart(checkpoint: Mapping[str, Any], prefix: str) -> tuple[dict[str, Te
     return {key.removeprefix(stripped): value for key, value in weights.items()}, plain(more)
 
 
+def names(count: int) -> list[str]:
+    """Of this many optimizers: Lightning itself has none."""
+    return ["optimizer"] if count == 1 else [str(number) for number in range(count)]
+
+
 def put_together(weights: Mapping[str, Tensor], state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The inverse; `state` may be another kind's, whose weights then get this module's prefix."""
     own = state.get("lightning", {"prefix": prefix, "rest": {}})
     optimizations = list(state["optimizations"].values())
-    schedule = state["schedule"]
-    several = schedule is not None and all(key.isdigit() for key in schedule)
-    schedules = list(schedule.values()) if several else [schedule] if schedule is not None else []
     scaler = next((each["scaler"] for each in optimizations if each["scaler"] is not None), None)
     return {
         **own["rest"],
         "state_dict": {own["prefix"] + key: value for key, value in weights.items()},
         "optimizer_states": [each["optimizer"] for each in optimizations],
-        "lr_schedulers": [_with_counters(each) for each in schedules],
+        "lr_schedulers": [_with_counters(each) for each in apart(state["schedule"]).values()],
         **({SCALER: scaler} if scaler is not None else {}),
     }
 
@@ -146,10 +149,6 @@ def _recorded(value: Any) -> Any:
     except JobFailed:
         return repr(value)
     return value
-
-
-def _names(count: int) -> list[str]:
-    return ["optimizer"] if count == 1 else [str(number) for number in range(count)]
 
 
 def _with_counters(state: Mapping[str, Any]) -> dict[str, Any]:

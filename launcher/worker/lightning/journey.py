@@ -14,11 +14,11 @@ from torch import Tensor
 from launcher import checkpoints
 from launcher.heartbeat import BETWEEN
 from launcher.manifest import step_name
-from launcher.worker import epochs, state
+from launcher.worker import epochs, matching, state
 from launcher.worker.checkpoint import Loaded
 from launcher.worker.context import Context
 from launcher.worker.duties import Duties
-from launcher.worker.lightning.checkpoint import Core, put_together, take_apart
+from launcher.worker.lightning.checkpoint import Core, names, put_together, take_apart
 from launcher.worker.lightning.given import Flavour
 from launcher.worker.lightning.place import place
 from launcher.worker.losses import Losses
@@ -49,6 +49,8 @@ class Journey:
         self.ended = False
         self._losses: list[Tensor] = []
         self._rates: dict[str, float] = {}
+        self._resumed: Mapping[str, Any] = {}
+        """The optimizers of the checkpoint that is gone on from."""
         self._save = self._protect = self._stop = False
 
     def replace(self, given: Any) -> epochs.EpochBatches:
@@ -82,6 +84,8 @@ class Journey:
         """Lightning has put a SIGTERM handler of its own in place, which ends a training in mid-step."""
         self.context.stop.install()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        if self._resumed:
+            self._check_optimizers()
         if self._there().state.stops_early:
             trainer.should_stop = True
 
@@ -148,11 +152,22 @@ class Journey:
             duties.resumed(self.loaded.step, self.loaded.epoch, self.loaded.training)
             own = self.loaded.training.get("lightning", {"rest": {}})["rest"]
             place(self.trainer.fit_loop, times, self.loaded.step, own.get("global_step", self.loaded.step))
+            self._resumed = self.loaded.training["optimizations"]
             self.loaded = None
         duties.open_metrics()
         self.batches = epochs.EpochBatches(batches, duties, context)
         if context.world_size > 1:
             context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
+
+    def _check_optimizers(self) -> None:
+        """Lightning has given each optimizer the state of its place, and asked no further."""
+        optimizers = dict(zip(names(len(self.trainer.optimizers)), self.trainer.optimizers, strict=True))
+        saved = matching.matched(self._resumed, optimizers, "optimizer")
+        for name, each in optimizers.items():
+            matching.check_shapes(name, each, saved[name]["optimizer"])
+        if self.context.rank == 0:
+            for warning in matching.taken_in_order(self._resumed, optimizers):
+                self.context.events.emit("warning", text=warning)
 
     def _there(self) -> Duties:
         return cast(Duties, self.duties)

@@ -61,17 +61,12 @@ def _fit(trainer: Any, given: Given, context: Context, journey: Journey) -> bool
 
 
 def _with_our_loader(given: Given, journey: Journey) -> dict[str, Any]:
-    """The data as `fit` takes them, the training loader replaced wherever Lightning would ask for it."""
-    if given.train_dataloaders is not None:
-        return {
-            "train_dataloaders": journey.replace(given.train_dataloaders),
-            "val_dataloaders": given.val_dataloaders,
-        }
-    owner = given.datamodule if given.datamodule is not None else given.model
-    theirs = owner.train_dataloader
+    """The data as `fit` takes them. Training batches are asked for only when Lightning has loaded the checkpoint."""
+    owner = given.model if given.datamodule is None else given.datamodule
+    theirs = owner.train_dataloader if given.train_dataloaders is None else lambda: given.train_dataloaders
 
     def train_dataloader() -> Any:
         return journey.replace(theirs())
 
     owner.train_dataloader = train_dataloader
-    return {"datamodule": given.datamodule} if given.datamodule is not None else {}
+    return {"datamodule": given.datamodule, "val_dataloaders": given.val_dataloaders}

@@ -10,13 +10,12 @@ import torch.distributed as dist
 from torch.optim import Optimizer
 
 from launcher.task import Task
-from launcher.worker import numerics, samples, seeding, state, steps, target, timetable, validation
+from launcher.worker import numerics, running, samples, seeding, state, steps, target, timetable, validation
 from launcher.worker.batches import Stream, TrainingBatches
 from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
 from launcher.worker.loop import Loop
 from launcher.worker.losses import Losses
-from launcher.worker.meanings import explained
 from launcher.worker.models import Models
 from launcher.worker.optimization import Optimization, learning_rates
 from launcher.worker.schedule import Schedule
@@ -35,8 +34,7 @@ def run(context: Context) -> Outcome:
     microbatches = Stream(batches, remaining, context.plan, pin_memory=context.device.type == "cuda")
     if context.world_size > 1:
         context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
-    with explained():
-        stopped = loop.run(iter(microbatches))
+    stopped = loop.run(iter(microbatches))
     return loop.duties.outcome(stopped=stopped)
 
 
@@ -68,6 +66,7 @@ def _prepare(task: Task, context: Context) -> tuple[Loop, TrainingBatches]:
         state=State(plan, times.samples, optimizations, schedule, best, early_stop),
         losses=Losses(context),
         rates=lambda: learning_rates(optimizations),
+        running=running.of_task(task.training_metrics, context.device),
     )
     return Loop(duties, steps.make(task, models, optimizations, context), schedule, checks), batches
 
