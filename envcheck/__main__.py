@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in COMMANDS:
             return COMMANDS[words[0]](words[1:])
-        return _check(command_line.parse(words, COMMANDS))
+        return _check(command_line.parse(words))
     except (checks.UnknownSelection, facts.FactsError, expectation.NoSuchVariant) as error:
         print(f"envcheck: {error}", file=sys.stderr)
         return WRONG_REQUEST
@@ -91,10 +91,7 @@ def _check_hosts(options: argparse.Namespace, chosen: list[Check], wanted: Expec
 
 
 def _diff(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="envcheck diff", description="Show what differs between two machines' facts.")
-    parser.add_argument("left", type=Path)
-    parser.add_argument("right", type=Path)
-    options = parser.parse_args(words)
+    options = command_line.parser("diff").parse_args(words)
     found = list(facts.differences(facts.load(options.left), facts.load(options.right)))
     for place, left, right in found:
         print(f"{place}: {left} -> {right}")
@@ -102,14 +99,7 @@ def _diff(words: Sequence[str]) -> int:
 
 
 def _can_run(words: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="envcheck can-run", description="Say offline whether an image runs under a driver and on a GPU."
-    )
-    parser.add_argument("variant", metavar="images/VARIANT")
-    parser.add_argument("--driver", help="the host's driver, as nvidia-smi prints it: 580.95.05")
-    parser.add_argument("--gpu", help="a product name (RTX 5090) or a compute capability (12.0)")
-    parser.add_argument("--machine", help="x86_64 or aarch64")
-    options = parser.parse_args(words)
+    options = command_line.parser("can-run").parse_args(words)
     wanted = expectation.read(options.variant)
     found = expectation.can_run(wanted, options.driver, options.gpu, options.machine)
     for status, saw in found:
@@ -130,11 +120,7 @@ ANSWERS = {
 
 
 def _bundle(words: Sequence[str]) -> int:
-    argparse.ArgumentParser(
-        prog="envcheck bundle",
-        description="Print envcheck as one file for a node that has nothing but Python 3.9 or later.",
-        epilog="envcheck bundle > envcheck.py; ssh HOST python3 - --static < envcheck.py",
-    ).parse_args(words)
+    command_line.parser("bundle").parse_args(words)
     from envcheck import bundle  # only here: it brings in what the other answers do without
 
     print(bundle.program(), end="")

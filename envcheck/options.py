@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from envcheck.sections.need import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 CONTRADICTIONS = [
     ("host", "facts", "hosts are looked at now, facts were recorded before"),
@@ -21,17 +21,27 @@ CONTRADICTIONS = [
 """Options of which one would be left aside without a word."""
 
 
-def parse(words: Sequence[str], commands: Iterable[str]) -> argparse.Namespace:
-    """Read the options; `commands` are the further commands the help names. Ends with exit 2 and a sentence."""
-    parser = _parser(commands)
-    options = parser.parse_args(words)
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the options. Ends with exit 2 and a sentence."""
+    reader = parser()
+    options = reader.parse_args(words)
     for one, other, why in CONTRADICTIONS:
         if getattr(options, one) and getattr(options, other):
-            parser.error(f"--{other} does not go with --{one}: {why}")
+            reader.error(f"--{other} does not go with --{one}: {why}")
     nodes = options.nodes or 1
     if options.node_rank is not None and options.node_rank >= nodes:
-        parser.error(f"--node-rank {options.node_rank} is not one of --nodes {nodes}: they count from 0")
+        reader.error(f"--node-rank {options.node_rank} is not one of --nodes {nodes}: they count from 0")
     return options
+
+
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """What reads the words of envcheck, or of one of its further commands."""
+    description, example, add_arguments = COMMANDS[command]
+    reader = argparse.ArgumentParser(
+        prog=f"envcheck {command}".rstrip(), description=description, epilog=f"Example: {example}"
+    )
+    add_arguments(reader)
+    return reader
 
 
 def need(options: argparse.Namespace) -> dict[str, Any]:
@@ -43,13 +53,7 @@ def need(options: argparse.Namespace) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
-def _parser(commands: Iterable[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="envcheck",
-        description="Say what is wrong with this machine, why it matters and what to type.",
-        epilog="Example: envcheck --explain GPU001 · further commands: "
-        + ", ".join(f"envcheck {name}" for name in commands),
-    )
+def _add_check(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the report as JSON")
     form.add_argument("--junit", action="store_true", help="print the report as JUnit XML")
@@ -67,20 +71,58 @@ def _parser(commands: Iterable[str]) -> argparse.ArgumentParser:
     parser.add_argument("--strict", action="store_true", help="count WARN and UNKNOWN as unfit")
     parser.add_argument("--verbose", action="store_true", help="show the checks that pass, too")
     _add_need(parser.add_argument_group("what the machine is wanted for"))
-    return parser
 
 
 def _add_need(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--nodes", type=_whole_number(1))
-    group.add_argument("--procs-per-node", type=_whole_number(1))
-    group.add_argument("--device", choices=["auto", "cpu", "cuda"])
-    group.add_argument("--numerics", choices=["exact", "fast"])
-    group.add_argument("--run-dir", metavar="DIR")
+    group.add_argument("--nodes", type=_whole_number(1), metavar="N", help="how many machines the job takes")
+    group.add_argument("--procs-per-node", type=_whole_number(1), metavar="N", help="processes on each")
+    group.add_argument("--device", choices=["auto", "cpu", "cuda"], help="what the job trains on")
+    group.add_argument("--numerics", choices=["exact", "fast"], help="whether it must give the same bits again")
+    group.add_argument("--run-dir", metavar="DIR", help="where its runs are recorded")
     group.add_argument("--workdir", metavar="DIR", help="the job's folder, on every host")
     group.add_argument("--path", dest="paths", action="append", metavar="PATH", help="a data set or file of the job")
-    group.add_argument("--loader-workers", type=_whole_number(0))
-    group.add_argument("--node-rank", type=_whole_number(0))
-    group.add_argument("--rendezvous", type=_endpoint, metavar="HOST:PORT")
+    group.add_argument("--loader-workers", type=_whole_number(0), metavar="N", help="loader processes of each process")
+    group.add_argument("--node-rank", type=_whole_number(0), metavar="N", help="which of the machines this is, from 0")
+    group.add_argument("--rendezvous", type=_endpoint, metavar="HOST:PORT", help="where its processes find each other")
+
+
+def _add_diff(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("left", type=Path, metavar="LEFT", help="facts that --save stored")
+    parser.add_argument("right", type=Path, metavar="RIGHT", help="those of the other machine")
+
+
+def _add_can_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("variant", metavar="images/VARIANT", help="one that `launcher images list` shows")
+    parser.add_argument("--driver", metavar="VERSION", help="the host's driver, as nvidia-smi prints it: 580.95.05")
+    parser.add_argument("--gpu", metavar="NAME", help="a product name (RTX 5090) or a compute capability (12.0)")
+    parser.add_argument("--machine", metavar="NAME", help="x86_64 or aarch64")
+
+
+COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
+    "": (
+        "Say what is wrong with this machine, why it matters and what to type. Exit codes: 0 fit, 3 unfit, 2 a wrong "
+        "request. Further commands, each with its own --help: envcheck diff, envcheck can-run, envcheck bundle.",
+        "launcher envcheck --select driver,DET001 --verbose",
+        _add_check,
+    ),
+    "diff": (
+        "Show what differs between two machines' facts: a line each. Exit 3 where anything does.",
+        "launcher envcheck diff here.json there.json",
+        _add_diff,
+    ),
+    "can-run": (
+        "Say offline whether an image runs under a driver and on a GPU. Exit 3 where it does not, or where too little "
+        "was told to know.",
+        'launcher envcheck can-run images/cu128 --driver 535.104 --gpu "RTX 5090"',
+        _add_can_run,
+    ),
+    "bundle": (
+        "Print envcheck as one file for a node that has nothing but Python 3.9 or later.",
+        "launcher envcheck bundle > envcheck.py; ssh NODE python3 - --static < envcheck.py",
+        lambda parser: None,
+    ),
+}
+"""Of envcheck and its further commands: what each does, an example, and what adds its arguments."""
 
 
 def _words(text: str) -> list[str]:

@@ -35,15 +35,29 @@ def test_the_readmes_job_file_is_valid(name: str) -> None:
     assert jobfile.parse(text.encode(), source=name).name == "mlp"
 
 
-def test_the_chinese_readme_shows_the_same_commands() -> None:
-    """Each is there word for word, with a remark of its own."""
+TRANSLATED = {"README.md": "README.zh-CN.md", "docs/tutorial.md": "docs/tutorial.zh-CN.md"}
+IN_BOTH = pytest.mark.parametrize(("english", "chinese"), TRANSLATED.items(), ids=TRANSLATED)
 
-    def commands(name: str) -> set[str]:
-        fenced = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / name).read_text(), flags=re.DOTALL | re.MULTILINE)
-        return {line.partition(" #")[0].strip() for kind, block in fenced if not kind for line in block.splitlines()}
 
-    assert commands("README.zh-CN.md") <= commands("README.md")
-    assert len(commands("README.zh-CN.md")) > 15
+@IN_BOTH
+def test_a_translation_shows_the_same_code(english: str, chinese: str) -> None:
+    """Each block is there word for word, with remarks of its own."""
+
+    def code(name: str) -> list[list[str]]:
+        fenced = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / name).read_text(), flags=re.DOTALL | re.MULTILINE)
+        return [[line.partition(" #")[0].rstrip() for line in block.splitlines()] for block in fenced]
+
+    assert code(chinese) == code(english)
+    assert len(code(english)) > 5
+
+
+@IN_BOTH
+def test_a_translation_has_the_same_headings_and_tables(english: str, chinese: str) -> None:
+    def shape(name: str) -> list[str]:
+        outside_of_code = re.sub(r"^```.*?^```$", "", (ROOT / name).read_text(), flags=re.DOTALL | re.MULTILINE)
+        return re.findall(r"^#+ |^\|", outside_of_code, flags=re.MULTILINE)
+
+    assert shape(chinese) == shape(english)
 
 
 @pytest.mark.parametrize("job", sorted(ROOT.glob("jobs/*.yaml")), ids=lambda path: path.name)

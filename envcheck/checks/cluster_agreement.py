@@ -25,7 +25,10 @@ def torch_is_the_same(cluster: Cluster) -> Outcome:
 
 @check("CLU003", remedy="install {wanted} on {host}: the NCCL that its torch was released with", modes=("F65",))
 def nccl_is_the_same(cluster: Cluster) -> Outcome:
-    """NCCL has one version on all hosts: "mismatched NCCL version", or a hang in the first collective."""
+    """NCCL has one version on all hosts: "mismatched NCCL version", or a hang in the first collective.
+
+    NCCL talks to itself on the other hosts in a protocol that changes from one version to the next.
+    """
     return _alike(cluster, "nccl")
 
 
@@ -91,7 +94,10 @@ def code_is_the_same(cluster: Cluster) -> Outcome:
 
 @check("CLU010", remedy="copy the lock file to {host} and install by it", modes=("F65",))
 def locks_are_the_same(cluster: Cluster) -> Outcome:
-    """The lock files of the job's folder are the same on all hosts."""
+    """The lock files of the job's folder are the same on all hosts.
+
+    Hosts that install from different locks drift apart, and the difference shows only in a library nobody looked at.
+    """
     return _first_odd({node.host: node.identity.locks for node in cluster.nodes if node.identity}, "none", fail)
 
 
@@ -117,7 +123,11 @@ def variables_are_the_same(cluster: Cluster) -> Outcome:
 @check("CLU017", remedy="install by one lock file on all hosts; on {host}: python -m pip install '{wanted}'",
        severity=Status.WARN, modes=("F65",))  # fmt: skip
 def packages_are_the_same(cluster: Cluster) -> Outcome:
-    """All installed packages have one version on all hosts."""
+    """All installed packages have one version on all hosts.
+
+    Ranks with different versions compute differently and still exchange gradients: there is no error, and no other run
+    will give these bits.
+    """
     there = {node.host: node.packages for node in cluster.nodes if node.packages}
     for name in sorted({name for one in there.values() for name in one}):
         verdict = _odd(

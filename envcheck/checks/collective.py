@@ -26,7 +26,11 @@ SLOW = 2.5
     modes=("F56",),
 )
 def all_reduce_comes_to_an_end(collective: Collective) -> Outcome:
-    """Processes started by torchrun meet and add up a tensor."""
+    """Processes started by torchrun meet and add up a tensor.
+
+    It is the first thing that a training does: what blocks it here (an interface, a firewall, NCCL itself) blocks the
+    job.
+    """
     return collective.failure
 
 

@@ -50,7 +50,10 @@ def threads_fit_the_processor_quota(cgroup: Cgroup, limits: Limits, need: Need, 
     modes=("F26",),
 )
 def processors_suffice_for_the_ranks(limits: Limits, need: Need) -> Outcome:
-    """Every rank has a processor, and the ranks are not all held on one socket."""
+    """Every rank has a processor, and the ranks are not all held on one socket.
+
+    Ranks that share a processor take turns, and all wait for the slowest; ranks of one socket share its memory's speed.
+    """
     if limits.cpus is None:
         return unknown("/proc does not tell the allowed processors")
     if limits.cpus < need.procs_per_node:

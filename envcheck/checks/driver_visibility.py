@@ -146,7 +146,11 @@ def visible_devices_names_real_gpus(environment: Environment, gpus: Gpus) -> Out
 
 @check("DRV011", remedy="ask for {have} processes a node, or use a node with more GPUs", modes=("F11",))
 def gpus_suffice_for_the_job(need: Need, gpus: Gpus, driver: Driver) -> Outcome:
-    """The node has a GPU for every process of the job, and every GPU of the bus answers."""
+    """The node has a GPU for every process of the job, and every GPU of the bus answers.
+
+    Every process takes a GPU of its own. With fewer, torch ends with "invalid device ordinal" in the last ranks, while
+    the others wait for them; a GPU that no longer answers has usually fallen off the bus.
+    """
     have = len(gpus.devices)
     if need.device == "cpu" or gpus.error:
         return None

@@ -131,7 +131,10 @@ def interpreter_is_the_one_meant(python: Python, packages: Packages) -> Outcome:
     modes=("F99",),
 )
 def no_version_is_known_to_be_bad(packages: Packages, host: Host) -> Outcome:
-    """No installed version is on the list of those known to hang or to compute wrongly."""
+    """No installed version is on the list of those known to hang or to compute wrongly.
+
+    Such a version passes every other check, and costs days: the list holds what is known, with where it is reported.
+    """
     for row in table("known_bad")["rows"]:
         for name, version in packages.installed.items():
             about = name.startswith(f"nvidia-{row['library']}-") or name == row["library"]

@@ -48,7 +48,11 @@ def mapped_libraries_are_the_wheels(torch: Torch, packages: Packages) -> Outcome
 
 @check("LIB030", remedy="pip install --force-reinstall --no-deps the distribution named above", modes=("F37",))
 def mapped_libraries_have_their_recorded_digest(torch: Torch) -> Outcome:
-    """The NCCL and the cuDNN in the process are, byte by byte, the ones that were installed."""
+    """The NCCL and the cuDNN in the process are, byte by byte, the ones that were installed.
+
+    A library that was overwritten after the installation, by a build or by half of an update, keeps its name and its
+    version; only its bytes tell.
+    """
     return torch.altered[0] if torch.altered else None
 
 
@@ -135,7 +139,10 @@ def torch_can_be_imported(torch: Torch) -> Outcome:
 
 @check("LIB021", remedy="envcheck --select gpu; drain the node if the product stays wrong", modes=("F97",))
 def small_product_is_right(torch: Torch) -> Outcome:
-    """A small matrix product on every device agrees with the float64 product."""
+    """A small matrix product on every device agrees with the float64 product.
+
+    A GPU, a driver or a library that computes wrongly is rare, and says nothing: the loss is only a little worse.
+    """
     for device in torch.devices:
         if device.failure:
             return f"{device.name}: {device.failure}"
@@ -146,7 +153,10 @@ def small_product_is_right(torch: Torch) -> Outcome:
 
 @check("LIB022", remedy="pip install --force-reinstall --no-deps {name}", modes=("F33",))
 def cudnn_loads(torch: Torch, packages: Packages) -> Outcome:
-    """cuDNN loads, and is the installed one."""
+    """cuDNN loads, and is the installed one.
+
+    Another cuDNN on the library path is loaded in place of torch's own, and convolutions then fail or give other bits.
+    """
     name = next((one for one in packages.installed if one.startswith("nvidia-cudnn-cu")), "nvidia-cudnn-cu13")
     wanted = ".".join(packages.installed.get(name, "").split(".")[:3])
     if torch.cudnn_failure:
@@ -169,7 +179,11 @@ def cuda_can_be_initialised(torch: Torch, gpus: Gpus) -> Outcome:
 
 @check("LIB028", remedy="rm -r {path}, or export PYTHONNOUSERSITE=1 where it lies in ~/.local", modes=("F42",))
 def imported_torch_is_the_installed_one(torch: Torch, packages: Packages) -> Outcome:
-    """The torch that is imported is the one whose metadata is found."""
+    """The torch that is imported is the one whose metadata is found.
+
+    A copy in ~/.local or in the working folder shadows the installed one. The run then uses another version than
+    its record names, and cannot be reproduced.
+    """
     if torch.version and packages.torch and torch.version != packages.torch:
         return fail(f"imported torch {torch.version}, installed {packages.torch}", path=torch.path)
     return None

@@ -54,5 +54,8 @@ def text_is_utf8(python: Python) -> Outcome:
 
 @check("LIB019", remedy="upgrade the host's kernel to 5.5 or later", severity=Status.WARN, modes=("F51",))
 def kernel_is_recent_enough(host: Host) -> Outcome:
-    """The kernel is not one with which training is known to hang (before 5.5)."""
+    """The kernel is not one with which training is known to hang (before 5.5).
+
+    Accelerate warns of kernels before 5.5: on them training was seen to hang without an error.
+    """
     return None if at_least(host.kernel, OLDEST_KERNEL) else f"the kernel is {host.kernel}"

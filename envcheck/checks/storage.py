@@ -71,7 +71,10 @@ def run_folder_has_inodes(storage: Storage, need: Need) -> Outcome:
 
 @check("STO003", remedy="remove files of yours, or ask for a larger quota: quota -s", modes=("F71",))
 def quota_is_not_used_up(storage: Storage, need: Need) -> Outcome:
-    """The user's quota is not used up."""
+    """The user's quota is not used up.
+
+    A quota that is used up ends the run at its next checkpoint, however free the disk is.
+    """
     failure = storage.folders["run"].write_failure or ""
     if "quota" in failure.lower():
         return _verdict(need)(f"{storage.folders['run'].path}: {failure}")
@@ -161,7 +164,11 @@ def compiler_caches_are_local(storage: Storage, need: Need) -> Outcome:
     modes=("F76",),
 )
 def hub_cache_serves(storage: Storage, environment: Environment) -> Outcome:
-    """The cache of the Hugging Face hub has what an offline job needs, and room for what an online one fetches."""
+    """The cache of the Hugging Face hub has what an offline job needs, and room for what an online one fetches.
+
+    An offline job that misses one file fails after it has got its nodes; an online one that runs out of room fails in
+    the middle of a download.
+    """
     folder = storage.folders.get("huggingface")
     offline = [name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
                if environment.get(name).upper() in ("1", "TRUE", "YES", "ON")]  # fmt: skip

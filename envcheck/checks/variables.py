@@ -97,7 +97,10 @@ def variables_are_spelt_as_they_are_read(environment: Environment) -> Outcome:
 
 @check("ENV004", remedy="unset {names}", severity=Status.WARN, modes=("F96",))
 def no_debugging_is_left_on(environment: Environment) -> Outcome:
-    """No switch for debugging is left on."""
+    """No switch for debugging is left on.
+
+    CUDA_LAUNCH_BLOCKING and its like make a run several times slower, and nothing in its output says why.
+    """
     left = [name for name in FOR_DEBUGGING if _is_on(name, environment.get(name))]
     if not left:
         return None

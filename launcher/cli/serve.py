@@ -20,9 +20,23 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: a free one.")
 @click.option("--token", envvar="LAUNCHER_SERVE_TOKEN", show_envvar=True, help="What a request must carry as Bearer.")
 @click.option("--max-batch", type=click.IntRange(1, 65536), default=32, show_default=True, help="Samples at once.")
-@click.option("--latency", type=click.FloatRange(0, 60_000), default=5.0, show_default=True, metavar="MS")
+@click.option(
+    "--latency",
+    type=click.FloatRange(0, 60_000),
+    default=5.0,
+    show_default=True,
+    metavar="MS",
+    help="How long a sample may wait for others, in milliseconds.",
+)
 @click.option("--queue", type=click.IntRange(1), default=256, show_default=True, help="Samples that may wait.")
-@click.option("--max-body", type=click.IntRange(1), default=1 << 20, show_default=True, metavar="BYTES")
+@click.option(
+    "--max-body",
+    type=click.IntRange(1),
+    default=1 << 20,
+    show_default=True,
+    metavar="BYTES",
+    help="How large a request may be.",
+)
 @click.option(
     "--checkpoint", default="newest", show_default=True, metavar="NAME", help="Of a run: newest, best, a name."
 )

@@ -22,7 +22,14 @@ FIRST, REST = "\x1b[H", "\x1b[J"
 
 @click.command(epilog="Example: launcher top --once")
 @click.option("--once", is_flag=True, help="Print it once and end, as where the output is no terminal.")
-@click.option("--every", type=click.FloatRange(min=0.2), default=2.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.2),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often it is shown anew.",
+)
 @options.as_json("Print it once, as one JSON array.")
 @options.runs_dir
 def command(once: bool, every: float, as_json: bool, runs_dir: Path) -> None:
