@@ -134,10 +134,11 @@ def test_a_kill_for_want_of_memory_is_told_from_other_kills(bench: Bench) -> Non
     except OSError as error:
         pytest.skip(f"a memory cgroup cannot be made here: {error}")
     try:
-        (cgroup / "cgroup.procs").write_text(str(os.getpid()))
-        done = bench.run("--set", "task.args.fault=hog", "--set", "task.args.rank=0", "--set", "preflight=off")
+        options = ("task.args.fault=hog", "task.args.rank=0", "preflight=off")
+        run = bench.start("run", str(JOB), *(word for option in options for word in ("--set", option)))
+        (cgroup / "cgroup.procs").write_text(str(run.pid))  # before it starts another process
+        done = ended(run)
     finally:
-        (cgroup.parent / "cgroup.procs").write_text(str(os.getpid()))
         cgroup.rmdir()
     assert done.exit_code == 1
     assert "want of memory" in done.stderr, done.stderr
