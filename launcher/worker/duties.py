@@ -40,7 +40,7 @@ class Duties:
     losses: Losses
     rates: Callable[[], Mapping[str, float]]
     """The learning rates by the name they are logged under."""
-    running: Running = field(default_factory=lambda: Running({}))
+    running: Running = field(default_factory=Running)
     """The task's metrics of its training steps."""
     metrics: MetricsFile | None = None
     """On rank 0, from `resume` on."""

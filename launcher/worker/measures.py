@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from launcher.errors import JobFailed
 
@@ -20,7 +20,30 @@ _UPDATES = "_update_count"
 
 def is_measure(value: Any) -> bool:
     """Whether it is a torchmetrics `Metric`; the package itself is not needed to tell."""
-    return any(base.__name__ == "Metric" and base.__module__ == "torchmetrics.metric" for base in type(value).__mro__)
+    return _is("torchmetrics.metric", "Metric", value)
+
+
+def is_collection(value: Any) -> bool:
+    return _is("torchmetrics.collections", "MetricCollection", value)
+
+
+def one_by_one(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics by name, those of a collection after its own: `all.accuracy`."""
+    single: dict[str, Any] = {}
+    for name, each in given.items():
+        if is_collection(each):  # whose `items` give each its own state: only the first of those alike is updated
+            single |= {f"{name}.{key}": measure for key, measure in each.items()}
+        else:
+            single[name] = each
+    return single
+
+
+def of_module(module: nn.Module) -> dict[str, Any]:
+    """Every metric in a module, by its path."""
+    for each in module.modules():
+        if is_collection(each):
+            one_by_one({"": each})
+    return {path: each for path, each in module.named_modules() if is_measure(each)}
 
 
 def take(name: str, measure: Any) -> State:
@@ -61,6 +84,10 @@ def compute(name: str, measure: Any, states: Sequence[State]) -> float:
         what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise JobFailed(f"metric {name} computed {what}", hint="one number is reported by each name: average it")
     return float(value)
+
+
+def _is(module: str, name: str, value: Any) -> bool:
+    return any(base.__name__ == name and base.__module__ == module for base in type(value).__mro__)
 
 
 def _together(values: list[Any], reduce: Callable[[Tensor], Tensor] | None) -> Any:

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from launcher.errors import JobFailed
 from launcher.plan import Plan
-from launcher.worker.measures import is_measure
+from launcher.worker.measures import is_collection, is_measure, one_by_one
 from launcher.worker.models import Weights
 from launcher.worker.optimization import Optimization
 from launcher.worker.running import Running
@@ -33,8 +33,8 @@ class Saved:
                     f"{given_to} was given {name}, a {type(each).__name__}, which has no state_dict()",
                     hint="give models, optimizers, schedulers, or any object with state_dict and load_state_dict",
                 )
-        metrics = {name: each for name, each in self._objects.items() if is_measure(each)}
-        self.running = Running(metrics)
+        metrics = {name: each for name, each in self._objects.items() if is_measure(each) or is_collection(each)}
+        self.running = Running(lambda: one_by_one(metrics))
         models = {name: each for name, each in self._of(nn.Module).items() if name not in metrics}
         self.models = Weights(_renamed_if_alone(models, ""))
         self.schedulers = Schedulers(self._of(LRScheduler))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection, SumMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MaxMetric, MetricCollection, SumMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.regression import SpearmanCorrCoef
 
 from launcher import Task
@@ -43,9 +44,22 @@ def measured(samples: int = 20, average: str | None = "micro") -> Task:
     )
 
 
-def with_a_collection() -> Task:
-    collection = MetricCollection([SumMetric()])
-    return dataclasses.replace(target_native.build(), training_metrics={"all": collection})
+def collected() -> Task:
+    """A collection whose metrics share what they gather, and one that only one rank updates."""
+    scores, last = MetricCollection([MulticlassF1Score(parts.WIDTH), MulticlassAccuracy(parts.WIDTH)]), MaxMetric()
+
+    def loss(model: Any, batch: Any) -> Tensor:
+        output: Tensor = model(batch[0])
+        scores.update(output, batch[1])
+        if os.environ["RANK"] == "1":
+            last.update(output.detach().max())
+        return parts.loss(output, batch[1])
+
+    return dataclasses.replace(target_native.build(), loss=loss, training_metrics={"scores": scores, "last": last})
+
+
+def with_a_model() -> Task:
+    return dataclasses.replace(target_native.build(), training_metrics={"all": nn.Linear(1, 1)})
 
 
 def pair() -> Task:

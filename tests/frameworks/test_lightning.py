@@ -11,7 +11,7 @@ import torch
 
 from launcher.manifest import read
 from launcher.spec import Best, Checkpointing, EarlyStop, JobSpec
-from tests.frameworks.bench import Bench, job, lines
+from tests.frameworks.bench import Bench, job, lines, plan_of
 
 
 def of(target: str, **sections: Any) -> JobSpec:
@@ -22,6 +22,18 @@ def test_what_module_callback_and_test_log_is_kept(bench: Bench, tmp_path: Path)
     run = bench.run(of("validated", training={"epochs": 1, "validate_every": 4}), tmp_path / "run")
     assert all({"mean", "loss", "lr"} < line.keys() for line in lines(tmp_path / "run") if "validation" not in line)
     assert "test_loss" in run["log"] and "accuracy" in run["metrics"]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_what_an_epoch_gathers_goes_on_after_a_kill_within_it(bench: Bench, world: int, tmp_path: Path) -> None:
+    spec = of("Gathering", training={"epochs": 2}, world=world)
+    whole = bench.run(spec, tmp_path / "whole")
+    bench.train(plan_of(spec, tmp_path / "killed"), KILL_AT="7")
+    again = bench.run(spec, tmp_path / "killed", attempt=2)
+    first, second = (line for line in whole["log"].splitlines() if line.startswith("epoch"))
+    assert "MulticlassF1Score" in first and "worst" in first
+    assert [line for line in again["log"].splitlines() if line.startswith("epoch")][-1] == second
+    assert again["weights_sha256"] == whole["weights_sha256"]
 
 
 def test_sync_batchnorm_is_passed_on(bench: Bench, tmp_path: Path) -> None:

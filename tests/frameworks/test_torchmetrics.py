@@ -52,7 +52,7 @@ def test_over_training_steps_they_gather_all_ranks_epoch_until_a_kill_and_after_
     bench: Bench, tmp_path: Path
 ) -> None:
     spec = measured()
-    bench.train(plan_of(spec, tmp_path / "run"), KILL_AT="5")
+    bench.train(plan_of(spec, tmp_path / "run"), KILL_AT="7")
     bench.run(spec, tmp_path / "run", attempt=2)
     logged = [line for line in lines(tmp_path / "run") if "seen" in line]
     assert [(line["step"], line["seen"]) for line in logged] == [(2, 24), (4, 48), (6, 12), (8, 36)]
@@ -60,7 +60,7 @@ def test_over_training_steps_they_gather_all_ranks_epoch_until_a_kill_and_after_
 
 
 def test_a_training_that_goes_on_with_fewer_ranks_keeps_what_all_have_gathered(bench: Bench, tmp_path: Path) -> None:
-    bench.train(plan_of(measured(world=2), tmp_path / "run"), KILL_AT="4")
+    bench.train(plan_of(measured(world=2), tmp_path / "run"), KILL_AT="7")
     bench.run(measured(world=1), tmp_path / "run", attempt=2)
     assert [line["seen"] for line in lines(tmp_path / "run") if "seen" in line] == [24, 48, 12, 36]
 
@@ -72,14 +72,25 @@ def test_a_script_that_names_one_has_it_back_after_a_kill(bench: Bench, tmp_path
         "script.load(model=torch.nn.Linear(1, 1), seen=seen)\n"
         "for step, _ in script.steps():\n    seen.update(step)\n    script.log(loss=1.0, seen=seen.compute())\n"
     )
-    bench.train(plan_of(job("script", str(program)), tmp_path / "run"), KILL_AT="5")
+    bench.train(plan_of(job("script", str(program)), tmp_path / "run"), KILL_AT="7")
     bench.run(job("script", str(program)), tmp_path / "run", attempt=2)
     assert [line["seen"] for line in lines(tmp_path / "run")] == [3, 10, 21, 36]
 
 
 def test_what_is_none_is_named(bench: Bench, tmp_path: Path) -> None:
-    error = bench.fail(job("native", "targets_native.py:with_a_collection"), tmp_path / "run")
-    assert "training_metrics has all, a MetricCollection" in error["message"] and "one by one" in error["hint"]
+    error = bench.fail(job("native", "targets_native.py:with_a_model"), tmp_path / "run")
+    assert "training_metrics has all, a Linear" in error["message"] and "by name" in error["hint"]
+
+
+def test_a_collection_and_what_one_rank_gathers_alone_go_on_after_a_kill(bench: Bench, tmp_path: Path) -> None:
+    spec = job("native", "targets_native.py:collected", world=2)
+    bench.run(spec, tmp_path / "whole")
+    bench.train(plan_of(spec, tmp_path / "killed"), KILL_AT="7")
+    bench.run(spec, tmp_path / "killed", attempt=2)
+    logged = lines(tmp_path / "whole")
+    assert lines(tmp_path / "killed") == logged
+    assert {"scores.MulticlassF1Score", "scores.MulticlassAccuracy", "last"} < logged[0].keys()
+    assert logged[0]["scores.MulticlassAccuracy"] != logged[0]["scores.MulticlassF1Score"]
 
 
 def test_a_rank_without_a_sample_is_no_hindrance(bench: Bench, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from launcher.worker import epochs, matching, state
 from launcher.worker.checkpoint import Loaded
 from launcher.worker.context import Context
 from launcher.worker.duties import Duties
+from launcher.worker.lightning import gathered
 from launcher.worker.lightning.checkpoint import Core, names, put_together, take_apart
 from launcher.worker.lightning.given import Flavour
 from launcher.worker.lightning.place import place
@@ -50,7 +51,8 @@ class Journey:
         self._losses: list[Tensor] = []
         self._rates: dict[str, float] = {}
         self._resumed: Mapping[str, Any] = {}
-        """The optimizers of the checkpoint that is gone on from."""
+        """The training state of the checkpoint that is gone on from, until the training starts."""
+        self._gathered: Mapping[str, Any] = {}
         self._save = self._protect = self._stop = False
 
     def replace(self, given: Any) -> epochs.EpochBatches:
@@ -63,7 +65,7 @@ class Journey:
         """Save Lightning's dictionary; called on rank 0, in the turn of `save`."""
         duties = self._there()
         weights, more = take_apart(checkpoint, self.core.prefix)
-        duties.commit(weights, {**more, "ended": self.ended}, protect=self._protect)
+        duties.commit(weights, {**more, "ended": self.ended, **self._gathered}, protect=self._protect)
 
     def loaded_checkpoint(self) -> dict[str, Any]:
         """The plan's checkpoint as Lightning's dictionary."""
@@ -76,6 +78,7 @@ class Journey:
         """On every rank."""
         duties = self._there()
         duties.check_finite()
+        self._gathered = gathered.tree(self.trainer)
         root = checkpoints.folder(Path(self.context.plan.run_dir))
         self.trainer.save_checkpoint(str(root / step_name(duties.state.step)))
         self._save = self._protect = False
@@ -85,7 +88,9 @@ class Journey:
         self.context.stop.install()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         if self._resumed:
-            self._check_optimizers()
+            self._check_optimizers(self._resumed["optimizations"])
+            gathered.put(trainer, self._resumed)
+            self._resumed = {}
         if self._there().state.stops_early:
             trainer.should_stop = True
 
@@ -152,21 +157,21 @@ class Journey:
             duties.resumed(self.loaded.step, self.loaded.epoch, self.loaded.training)
             own = self.loaded.training.get("lightning", {"rest": {}})["rest"]
             place(self.trainer.fit_loop, times, self.loaded.step, own.get("global_step", self.loaded.step))
-            self._resumed = self.loaded.training["optimizations"]
+            self._resumed = self.loaded.training
             self.loaded = None
         duties.open_metrics()
         self.batches = epochs.EpochBatches(batches, duties, context)
         if context.world_size > 1:
             context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
 
-    def _check_optimizers(self) -> None:
+    def _check_optimizers(self, resumed: Mapping[str, Any]) -> None:
         """Lightning has given each optimizer the state of its place, and asked no further."""
         optimizers = dict(zip(names(len(self.trainer.optimizers)), self.trainer.optimizers, strict=True))
-        saved = matching.matched(self._resumed, optimizers, "optimizer")
+        saved = matching.matched(resumed, optimizers, "optimizer")
         for name, each in optimizers.items():
             matching.check_shapes(name, each, saved[name]["optimizer"])
         if self.context.rank == 0:
-            for warning in matching.taken_in_order(self._resumed, optimizers):
+            for warning in matching.taken_in_order(resumed, optimizers):
                 self.context.events.emit("warning", text=warning)
 
     def _there(self) -> Duties:
@@ -228,7 +233,7 @@ def _rates(trainer: Any) -> dict[str, float]:
 
 
 def _logged(trainer: Any, device: torch.device) -> dict[str, Tensor]:
-    """What the module logged in this step; means over an epoch are not of the step, and begin anew after a resume."""
+    """What the module logged in this step; means over an epoch are not of the step."""
     values = trainer.fit_loop.epoch_loop._results.metrics(on_step=True)["log"]
     return {
         name: value.detach().reshape(()).to(device)
