@@ -25,6 +25,8 @@ from launcher.worker import samples, seeding
 from launcher.worker.order import Indices, Permutation
 from launcher.worker.timetable import Timetable
 
+WORD = 8
+"""Bytes of a sample's number."""
 BLOCK = 8192
 """Samples whose order is computed at once: enough to make the arithmetic cheap, few enough not to be felt (1 ms)."""
 
@@ -64,9 +66,9 @@ class TrainingBatches(Dataset[Any]):
             shares = timetable.world_size * timetable.accumulate
             sizes = {step: timetable.microbatch(step) * shares for step in of_epoch}
             first = timetable.position(next(iter(sizes)), 0, 0)
-            numbers = self._permutation(epoch)(first + np.arange(sum(sizes.values())))
-            for part in np.split(numbers, np.cumsum(list(sizes.values()))[:-1]):
-                yield part.tobytes()
+            numbers = self._permutation(epoch)(first + np.arange(sum(sizes.values()))).tobytes()
+            ends = itertools.accumulate(WORD * size for size in sizes.values())
+            yield from (numbers[end - WORD * size : end] for size, end in zip(sizes.values(), ends, strict=True))
 
     def _samples(self, step: int, microstep: int) -> Indices:
         """This rank's samples, out of a block of steps whose order is computed together."""

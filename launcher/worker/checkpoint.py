@@ -23,6 +23,7 @@ from launcher.errors import JobFailed
 from launcher.manifest import Damaged, FileDigest, Manifest, check, lost_data_is_damage, read
 from launcher.plan import Plan
 from launcher.worker import tensors, tree
+from launcher.worker.reading import owned
 
 Events = Callable[[str, Mapping[str, Any]], None]
 """Takes an event's name and its fields."""
@@ -90,7 +91,7 @@ class Checkpoints:
 
     def load(self, name: str) -> Loaded:
         """Read and verify a checkpoint; raises Damaged before anything of a bad one is used."""
-        return self._load(name, _copies)
+        return self._load(name, lambda folder, expected: owned(folder, _MODEL, expected))
 
     def load_into(self, name: str, model: Mapping[str, Tensor]) -> Loaded:
         """Like `load`, and put the weights straight into the live tensors of `model`.
@@ -98,7 +99,8 @@ class Checkpoints:
         Raises JobFailed where names or shapes differ.
         """
 
-        def copy_in(stored: dict[str, Tensor]) -> Mapping[str, Tensor]:
+        def copy_in(folder: Path, expected: FileDigest | None) -> Mapping[str, Tensor]:
+            stored = tensors.parse(_mapped(folder, _MODEL, expected))
             _check_same(name, stored, model)
             with torch.no_grad():
                 for key, tensor in model.items():
@@ -130,13 +132,13 @@ class Checkpoints:
         except BaseException as error:  # raised again, in the thread that trains, by `wait`
             self._error = error
 
-    def _load(self, name: str, take: Callable[[dict[str, Tensor]], Mapping[str, Tensor]]) -> Loaded:
+    def _load(self, name: str, take: Callable[[Path, FileDigest | None], Mapping[str, Tensor]]) -> Loaded:
         folder = self._root / name
         manifest = read(folder)
-        files = {file: _mapped(folder, file, manifest.files.get(file)) for file in (_MODEL, _STATE, _TREE)}
         try:
-            training = tree.decode(json.loads(files[_TREE].numpy().tobytes()), _copies(tensors.parse(files[_STATE])))
-            model = take(tensors.parse(files[_MODEL]))
+            encoded = json.loads(_mapped(folder, _TREE, manifest.files.get(_TREE)).numpy().tobytes())
+            training = tree.decode(encoded, owned(folder, _STATE, manifest.files.get(_STATE)))
+            model = take(folder, manifest.files.get(_MODEL))
         except ValueError as error:
             raise JobFailed(f"checkpoint {name} cannot be read by this version of launcher: {error}") from error
         self._known.add(name)
@@ -158,12 +160,6 @@ def _mapped(folder: Path, file: str, expected: FileDigest | None) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable.*")  # nobody writes: the tensors are copied
         return torch.frombuffer(mapping, dtype=torch.uint8) if size else torch.empty(0, dtype=torch.uint8)
-
-
-def _copies(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors in memory of their own; those that are one in the file are one again."""
-    copies = {id(tensor): tensor.clone() for tensor in stored.values()}
-    return {name: copies[id(tensor)] for name, tensor in stored.items()}
 
 
 def _check_same(name: str, stored: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:

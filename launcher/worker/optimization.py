@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from launcher.plan import Plan
 from launcher.worker import numerics
+from launcher.worker.unlabelled import Unlabelled
 
 
 def learning_rates(optimizations: Mapping[str, Optimization]) -> dict[str, float]:
@@ -25,6 +26,7 @@ class Optimization:
 
     def __init__(self, optimizer: Optimizer, plan: Plan) -> None:
         self.optimizer = optimizer
+        self.unlabelled = Unlabelled(optimizer)
         self.scaler = numerics.scaler(plan)
         self.clip_norm = plan.spec.training.clip_norm
         self.parameters: list[Tensor] = [each for group in optimizer.param_groups for each in group["params"]]
@@ -33,7 +35,7 @@ class Optimization:
         self.single_on_host = kinds == {(torch.device("cpu"), torch.float32)}
 
     def zero(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.unlabelled.zero()
 
     def backward(self, loss: Tensor) -> None:
         if self.scaler is not None:
@@ -44,7 +46,7 @@ class Optimization:
         """Clip and step. fp16: where a gradient overflowed, the scaler skips the step and lowers the scale."""
         if self.scaler is None:
             self._clip()
-            self.optimizer.step()
+            self.unlabelled.step()
             return
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)

@@ -41,18 +41,35 @@ class Permutation:
         return samples.view(np.int64)
 
     def _once(self, positions: Words) -> Words:
-        left, right = positions // self.columns, positions % self.columns
+        left = positions // self.columns
+        right = positions - left * self.columns
         for turn, key in enumerate(self.keys):
             if turn % 2:
-                right = (right + _hash(left, key) % self.columns) % self.columns
+                _turn(right, left, key, self.columns)
             else:
-                left = (left + _hash(right, key) % self.rows) % self.rows
+                _turn(left, right, key, self.rows)
         return left * self.columns + right
+
+
+def _turn(digits: Words, others: Words, key: np.uint64, base: np.uint64) -> None:
+    """Add to each digit a hash of the other one, modulo the base.
+
+    Divided and multiplied back, since numpy divides by one number with vectors but takes remainders one by one; the
+    sum is less than twice the base, and what is subtracted once too often wraps round to a large number.
+    """
+    added = _hash(others, key)
+    added -= added // base * base
+    digits += added
+    np.minimum(digits, digits - base, out=digits)
 
 
 def _hash(digits: Words, key: np.uint64) -> Words:
     """`seeding.mix` with the state `key`, for many words at once."""
-    state = (digits ^ key) + np.uint64(seeding.GOLDEN)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(seeding.FIRST_MULTIPLIER)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(seeding.SECOND_MULTIPLIER)
-    return state ^ (state >> np.uint64(31))
+    state = digits ^ key
+    state += np.uint64(seeding.GOLDEN)
+    state ^= state >> np.uint64(30)
+    state *= np.uint64(seeding.FIRST_MULTIPLIER)
+    state ^= state >> np.uint64(27)
+    state *= np.uint64(seeding.SECOND_MULTIPLIER)
+    state ^= state >> np.uint64(31)
+    return state

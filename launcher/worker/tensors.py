@@ -6,7 +6,9 @@ already; `parse` gives the tensors of a mapped file without copying them.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import mmap
 import struct
 from collections.abc import Mapping
@@ -36,8 +38,11 @@ CODES: dict[torch.dtype, str] = {
     torch.bool: "BOOL",
 }
 METADATA = "__metadata__"
+LENGTH = 8
+"""Bytes at the beginning of a file that say how long its header is."""
 
 _DTYPES = {code: dtype for dtype, code in CODES.items()}
+_LENGTH = struct.Struct("<Q")
 _PADDING = 8
 _NOTHING = torch.empty(0, dtype=torch.uint8)
 
@@ -51,6 +56,11 @@ class Slot:
     shape: tuple[int, ...]
     start: int
     stop: int
+
+    @property
+    def bytes(self) -> int:
+        """How many its type and shape ask for."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,23 @@ class Layout:
             fields[slot.name] = {"dtype": CODES[slot.dtype], "shape": list(slot.shape), "data_offsets": offsets}
         text = json.dumps(fields, separators=(",", ":")).encode()
         text += b" " * (-len(text) % _PADDING)
-        return struct.pack("<Q", len(text)) + text
+        return _LENGTH.pack(len(text)) + text
+
+    @classmethod
+    def parse(cls, header: bytes) -> Layout:
+        """What `header` gave, its slots in the order of their bytes; ValueError for anything else."""
+        try:
+            fields = json.loads(header[LENGTH:])
+            aliases = {key: value for key, value in fields.pop(METADATA, {}).items() if key != "format"}
+            slots = [
+                Slot(name, _DTYPES[entry["dtype"]], tuple(entry["shape"]), *entry["data_offsets"])
+                for name, entry in fields.items()
+            ]
+            if any(slot.stop - slot.start != slot.bytes for slot in slots) or not fields.keys() >= {*aliases.values()}:
+                raise ValueError("a tensor without its bytes")
+            return cls(tuple(sorted(slots, key=lambda slot: (slot.start, slot.stop))), aliases)
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"not a tensor file: {error}") from error
 
 
 class Buffer:
@@ -130,29 +156,37 @@ class Buffer:
 
 def parse(data: Tensor) -> dict[str, Tensor]:
     """The tensors of a file whose bytes are `data` (uint8, shape [size]), as views; ValueError for a malformed one."""
-    if data.numel() < 8:
-        raise ValueError("shorter than a header")
-    (length,) = struct.unpack("<Q", data[:8].numpy().tobytes())
-    if length > data.numel() - 8:
-        raise ValueError("the header is longer than the file")
+    length = header_length(data[:LENGTH].numpy().tobytes(), data.numel())
+    layout = Layout.parse(data[:length].numpy().tobytes())
     try:
-        fields = json.loads(data[8 : 8 + length].numpy().tobytes())
-        aliases = {key: value for key, value in fields.pop(METADATA, {}).items() if key != "format"}
-        slots = [
-            Slot(name, _DTYPES[entry["dtype"]], tuple(entry["shape"]), *entry["data_offsets"])
-            for name, entry in fields.items()
-        ]
-        tensors = {slot.name: _view(data[8 + length :], slot) for slot in slots}
-        return tensors | {name: tensors[owner] for name, owner in aliases.items()}
-    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+        stored = {slot.name: _view(data[length:], slot) for slot in layout.slots}
+    except (TypeError, RuntimeError) as error:
         raise ValueError(f"not a tensor file: {error}") from error
+    return stored | {name: stored[owner] for name, owner in layout.aliases.items()}
+
+
+def header_length(begin: bytes, size: int) -> int:
+    """Bytes of the header of a file of this size, from its first ones; ValueError where it would not fit in."""
+    if len(begin) < LENGTH:
+        raise ValueError("shorter than a header")
+    (length,) = _LENGTH.unpack(begin)
+    if length > size - LENGTH:
+        raise ValueError("the header is longer than the file")
+    return LENGTH + int(length)
 
 
 def _pages(size: int, *, pinned: bool) -> Tensor:
     """Memory that starts on a page, as writing past the system's cache needs it."""
-    if pinned:
-        return torch.empty(size, dtype=torch.uint8, pin_memory=True)
-    return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
+    return torch.empty(size, dtype=torch.uint8, pin_memory=True) if pinned else pages(size)
+
+
+def pages(size: int) -> Tensor:
+    """Fresh memory (uint8, shape [size]), in huge pages where the system has them: taken in a quarter of the time."""
+    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel may be built without
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.uint8)[:size]
 
 
 def _place(name: str, tensor: Tensor) -> tuple[object, ...]:
