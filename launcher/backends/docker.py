@@ -64,15 +64,20 @@ def settle(spec: JobSpec, _job_path: Path) -> JobSpec:
     if re.fullmatch(r"sha256:[0-9a-f]{64}", spec.image):
         digest = spec.image
     else:
-        digest = _built(versions.read().variant(spec.image), spec)
+        digest = _built(_fitting(versions.read().variant(spec.image), spec))
     image = engine.find(client, digest)
     if image is None:
         raise EnvironmentUnfit(
             f"image: the engine does not hold {spec.image}",
-            hint="" if spec.image == digest else f"launcher images build {spec.image}",
+            hint="docker images lists those it holds; launcher images build makes one and prints its digest"
+            if spec.image == digest
+            else f"launcher images build {spec.image}",
         )
     _require_architecture(image)
-    resources = dataclasses.replace(spec.resources, device=_device(spec, image))
+    variant = versions.read().variants.get(image.labels.get("launcher.variant", ""))
+    if variant is not None:
+        _fitting(variant, spec)
+    resources = dataclasses.replace(spec.resources, device=_device(spec, variant))
     user = spec.docker.user
     if user == "auto":
         user = "root" if engine.rootless(client) else "caller"
@@ -137,9 +142,8 @@ def _user(plan: Plan) -> str:
     return "0:0" if plan.spec.docker.user == "root" else f"{os.getuid()}:{os.getgid()}"
 
 
-def _device(spec: JobSpec, image: Image) -> Literal["auto", "cpu", "cuda"]:
+def _device(spec: JobSpec, variant: Variant | None) -> Literal["auto", "cpu", "cuda"]:
     """The job's device; an image without CUDA leaves no choice."""
-    variant = versions.read().variants.get(image.labels.get("launcher.variant", ""))
     if variant is None or variant.driver is not None:
         return spec.resources.device
     if spec.resources.device == "cuda":
@@ -163,7 +167,8 @@ def _way_to_gpus(spec: JobSpec, resources: Resources, client: DockerClient) -> L
     return way
 
 
-def _built(variant: Variant, spec: JobSpec) -> str:
+def _fitting(variant: Variant, spec: JobSpec) -> Variant:
+    """The variant; EnvironmentUnfit names the one that would run, where this machine's driver or processor does not."""
     host = versions.Host(machine=platform.machine(), driver=versions.driver())
     unfit = versions.misfit(variant, host)
     if unfit and (host.driver or spec.resources.device == "cuda" or variant.driver is None):
@@ -171,6 +176,10 @@ def _built(variant: Variant, spec: JobSpec) -> str:
         raise EnvironmentUnfit(
             f"image: {variant.name} does not run here: {unfit}", hint=f"--set image={would} would run"
         )
+    return variant
+
+
+def _built(variant: Variant) -> str:
     built = build.last(variant)
     if built is None:
         raise EnvironmentUnfit(f"image: {variant.name} is not built", hint=f"launcher images build {variant.name}")

@@ -55,19 +55,20 @@ def lock(upgrade: bool, check: bool, base: bool, archive: str | None) -> int:
     from launcher.images import locking, locks
 
     root = versions.ROOT
+    pins = versions.read(root)
     if upgrade:
-        locking.move_date(root, datetime.datetime.now(tz=datetime.UTC).date())
+        pins = locking.upgraded(pins, datetime.datetime.now(tz=datetime.UTC).date())
     changed = 0
-    for name, text in locking.make(root, versions.read(root)).items():
+    for name, text in locking.make(root, pins).items():
         before = locks.path(root, name).read_text(encoding="utf-8") if locks.path(root, name).exists() else ""
         changes = locking.differences(before, text)
         changed += _tell(name, changes)
         if changes and not check:
             locks.path(root, name).write_text(text, encoding="utf-8")
-    if base:
-        changed += sum(
-            _tell(f"debian-{kind}", locking.record_base(root, kind, archive)) for kind in ("runtime", "devel")
-        )
+    if upgrade and not check:
+        locking.write_age_limit(root, pins)
+    for kind in ("runtime", "devel") if base else ():
+        changed += _tell(f"debian-{kind}", locking.record_base(root, kind, archive, write=not check))
     return 1 if check and changed else 0
 
 
@@ -93,7 +94,7 @@ def build(variant: str, target: str, from_scratch: bool, newest_base: bool, arch
     pins = versions.read()
     wanted = pins.variant(variant)
     if form == "sif":
-        click.echo(apptainer.build(wanted, _say))
+        click.echo(apptainer.build(wanted, target, _say))
         return
     request = builder.Request(
         variant=wanted, target=target, from_scratch=from_scratch, newest_base=newest_base, archive=archive

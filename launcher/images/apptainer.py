@@ -14,12 +14,15 @@ from launcher.images.build import Built
 from launcher.images.versions import Variant
 
 
-def build(variant: Variant, say: Callable[[str], None]) -> Path:
+def build(variant: Variant, target: str, say: Callable[[str], None]) -> Path:
     """Write the definition file and the archive it names, and build the SIF from them; the SIF's path."""
-    built = images.last(variant)
+    built = images.last(variant, target)
     if built is None:
-        raise EnvironmentUnfit(f"{variant.name} is not built", hint=f"launcher images build {variant.name}")
-    archive = engine.save(engine.connect(), built.digest, images.cache() / f"{variant.name}-runtime.tar")
+        raise EnvironmentUnfit(
+            f"the {target} image of {variant.name} is not built",
+            hint=f"launcher images build {variant.name} --target {target}",
+        )
+    archive = engine.save(engine.connect(), built.digest, images.cache() / f"{variant.name}-{target}.tar")
     definition = archive.with_suffix(".def")
     definition.write_text(render(built, archive), encoding="utf-8")
     say(f"definition: {definition}")
@@ -29,10 +32,10 @@ def build(variant: Variant, say: Callable[[str], None]) -> Path:
             f"apptainer is missing; the definition file is {definition}",
             hint=f"where apptainer is: apptainer build {variant.name}.sif {definition}",
         )
-    target = definition.with_suffix(".sif")
-    if shell.complete([program, "build", "--force", str(target), str(definition)], shown=True).returncode:
+    made = definition.with_suffix(".sif")
+    if shell.complete([program, "build", "--force", str(made), str(definition)], shown=True).returncode:
         raise EnvironmentUnfit("apptainer could not build the image (see above)")
-    return target
+    return made
 
 
 def render(built: Built, archive: Path) -> str:

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ FREE_BYTES = {"cpu": 6 << 30}
 FREE_BYTES_CUDA = 20 << 30
 FULL = 1 << 30
 """With fewer bytes free than this, a build that failed is taken to have failed for want of space."""
+
+PRUNE = "docker builder prune"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +66,11 @@ def build(root: Path, versions: Versions, request: Request, say: Say) -> Built:
     lock = locks.read(root, variant.name)
     if faults := locks.faults(lock, variant, versions):
         raise RequestError(f"{variant.name}'s lock disagrees: {'; '.join(faults)}", hint="launcher images lock")
-    engine.need_reproducible_builds(engine.connect())
+    client = engine.connect()
+    engine.need_reproducible_builds(client)
     store = cache()
-    _need_space(variant, store)
+    places = [store, *engine.folders(client)]
+    _need_space(variant, places)
     say("base: bootstrapping Debian" if request.from_scratch else "base: looking for Debian")
     bases = {kind: _base(root, versions, request, kind, store, say) for kind in BASES[request.target]}
     say("wheels: fetching what is missing")
@@ -80,7 +84,7 @@ def build(root: Path, versions: Versions, request: Request, say: Say) -> Built:
         labels = _labels(root, request, lock, bases)
         done = shell.complete(_command(versions, request, labels, context, fetched, said), shown=True)
         if done.returncode:
-            raise _failed(variant, store)
+            raise _failed(variant, places)
         return _keep(request, labels, json.loads(said.read_text(encoding="utf-8")), store)
 
 
@@ -200,11 +204,12 @@ def _keep(request: Request, labels: dict[str, str], metadata: dict[str, str], st
     return built
 
 
-def _failed(variant: Variant, store: Path) -> EnvironmentUnfit:
-    full = shutil.disk_usage(store).free < FULL
+def _failed(variant: Variant, places: Iterable[Path]) -> EnvironmentUnfit:
+    full = [str(place) for place in places if shutil.disk_usage(place).free < FULL]
     return EnvironmentUnfit(
-        f"{variant.name} could not be built (see above); nothing was tagged" + (": the disk is full" if full else ""),
-        hint="docker builder prune" if full else None,
+        f"{variant.name} could not be built (see above); nothing was tagged"
+        + (f": the disk of {full[0]} is full" if full else ""),
+        hint=PRUNE if full else None,
     )
 
 
@@ -212,11 +217,11 @@ def _record(store: Path, variant: Variant, target: str) -> Path:
     return store / f"{variant.name}-{target}.json"
 
 
-def _need_space(variant: Variant, store: Path) -> None:
+def _need_space(variant: Variant, places: Iterable[Path]) -> None:
     need = FREE_BYTES.get(variant.name, FREE_BYTES_CUDA)
-    free = shutil.disk_usage(store).free
-    if free < need:
-        raise EnvironmentUnfit(
-            f"{variant.name} takes {need >> 30} GiB to build, {store} has {free >> 30} GiB free",
-            hint="docker builder prune",
-        )
+    for place in places:
+        free = shutil.disk_usage(place).free
+        if free < need:
+            raise EnvironmentUnfit(
+                f"{variant.name} takes {need >> 30} GiB to build, {place} has {free >> 30} GiB free", hint=PRUNE
+            )

@@ -14,6 +14,9 @@ from launcher.images.versions import Versions
 
 HEADER = "# An image's base: name, version and sha256 of each package. Made by `launcher images lock --base`.\n"
 
+# Who signed a named archive: this machine's own keys, and Debian's, which are not among them on an Ubuntu.
+KEYRINGS = ("/etc/apt/trusted.gpg.d", "/usr/share/keyrings/debian-archive-keyring.gpg")
+
 # What differs from one machine or minute to the next, and what nobody needs at run time. Not /tmp: mmdebstrap keeps
 # there the configuration without which its own last apt-get would empty the package lists of the building machine.
 LEAVE_OUT = [

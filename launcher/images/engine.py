@@ -88,6 +88,11 @@ def find(client: DockerClient, reference: str) -> Image | None:
         return None
 
 
+def folders(client: DockerClient) -> list[Path]:
+    """Where the engine keeps its images and layers, as far as that is on this machine."""
+    return [folder for folder in (Path(client.info()["DockerRootDir"]), Path("/var/lib/containerd")) if folder.is_dir()]
+
+
 def gpus(client: DockerClient) -> Literal["runtime", "cdi"] | None:
     """How this engine gives GPUs to containers: by NVIDIA's container runtime, by CDI specifications, or not at all."""
     info = client.info()

@@ -102,21 +102,27 @@ def differences(before: str, after: str) -> list[str]:
     return found
 
 
-def move_date(root: Path, today: datetime.date) -> None:
-    """Let the pin file's age limit catch up: releases up to `minimum_age_days` before today are taken."""
+def upgraded(versions: Versions, today: datetime.date) -> Versions:
+    """The pins with their age limit caught up: releases up to `minimum_age_days` before today are taken."""
+    newest = today - datetime.timedelta(days=versions.locks["minimum_age_days"])
+    return replace(versions, locks={**versions.locks, "released_before": newest})
+
+
+def write_age_limit(root: Path, versions: Versions) -> None:
+    """Let the pin file say until when releases are taken."""
     path = root / "images" / "versions.toml"
-    text = path.read_text(encoding="utf-8")
-    newest = today - datetime.timedelta(days=read(root).locks["minimum_age_days"])
-    path.write_text(re.sub(r"(?m)^released_before = \S+", f"released_before = {newest}", text), encoding="utf-8")
+    line = f"released_before = {versions.locks['released_before']}"
+    path.write_text(re.sub(r"(?m)^released_before = \S+", line, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def record_base(root: Path, kind: str, archive: str | None) -> list[str]:
-    """Record the packages of a base as the archive has them today; what changed, a sentence a package."""
+def record_base(root: Path, kind: str, archive: str | None, *, write: bool) -> list[str]:
+    """What is no longer as the packages of a base are recorded, a sentence a package; recorded anew if `write`."""
     with tempfile.TemporaryDirectory() as scratch:
         record = debian.bootstrap(read(root), kind, Path(scratch), archive)[1]
     path = debian.record_path(root, kind)
     changes = debian.differences(path.read_text(encoding="utf-8") if path.exists() else "", record)
-    path.write_text(record, encoding="utf-8")
+    if write:
+        path.write_text(record, encoding="utf-8")
     return changes
 
 

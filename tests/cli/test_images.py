@@ -1,11 +1,12 @@
 """`launcher images`: what its commands end with."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from launcher.images import trial
+from launcher.images import locking, locks, trial, versions
 from launcher.images.trial import Result
 
 from .conftest import Cli
@@ -29,6 +30,15 @@ def test_an_unknown_variant_names_the_nearest(launcher: Cli) -> None:
     done = launcher("images", "build", "cu13")
     assert done.code == 2
     assert "did you mean" in done.err
+
+
+def test_checking_an_upgrade_writes_nothing(launcher: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(versions.ROOT / "images", tmp_path / "images")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.t*")}
+    monkeypatch.setattr(versions, "ROOT", tmp_path)
+    monkeypatch.setattr(locking, "make", lambda *_: {"cpu": locks.read(tmp_path, "cpu").replace("click==", "click==9")})
+    assert launcher("images", "lock", "--upgrade", "--check").code == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.t*")} == before
 
 
 def test_comparing_what_is_no_image_is_a_wrong_request(launcher: Cli, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a build refuses before it begins, and what it writes beside the image."""
 
+import dataclasses
 import json
 import os
 import re
@@ -56,7 +57,7 @@ def test_an_engine_that_does_not_answer_says_which_of_the_reasons(
 def test_too_little_space_is_refused_before_anything_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1 << 30}))
     with pytest.raises(EnvironmentUnfit, match="cu130 takes 20 GiB to build"):
-        build._need_space(PINS.variant("cu130"), tmp_path)
+        build._need_space(PINS.variant("cu130"), [tmp_path])
 
 
 def test_what_is_staged_has_modes_that_do_not_come_from_the_checkout(tmp_path: Path) -> None:
@@ -145,12 +146,21 @@ def test_a_wheel_with_another_digest_is_refused_by_name(tmp_path: Path, monkeypa
     assert not list((tmp_path / "fetched").glob("*.whl"))
 
 
-@pytest.mark.parametrize(("free", "reason"), [(1 << 20, "the disk is full"), (1 << 40, "nothing was tagged$")])
+@pytest.mark.parametrize(("free", "reason"), [(1 << 20, "the disk of .* is full"), (1 << 40, "nothing was tagged$")])
 def test_a_build_that_fails_says_whether_for_want_of_space(
     free: int, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": free}))
-    assert re.search(reason, build._failed(PINS.variant("cpu"), tmp_path).message)
+    assert re.search(reason, build._failed(PINS.variant("cpu"), [tmp_path]).message)
+
+
+def test_a_sif_of_a_target_that_was_not_built_is_made_of_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build, "cache", lambda: tmp_path)
+    (tmp_path / "cpu-runtime.json").write_text(json.dumps(dataclasses.asdict(BUILT)))
+    with pytest.raises(EnvironmentUnfit, match="the devel image of cpu is not built"):
+        apptainer.build(PINS.variant("cpu"), "devel", print)
 
 
 def test_the_definition_file_names_the_archive_and_the_digest() -> None:

@@ -98,6 +98,15 @@ def test_an_engine_that_cannot_give_its_gpus_says_what_to_install(
     assert "nvidia-container-toolkit" in str(caught.value.hint)
 
 
+def test_a_driver_too_old_for_the_image_of_a_digest_names_the_one_that_would_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "driver", lambda: "535.129.03")
+    with answering(tmp_path, monkeypatch), pytest.raises(EnvironmentUnfit, match="cu130 does not run here") as caught:
+        settled()
+    assert caught.value.hint == "--set image=cu128 would run"
+
+
 def test_an_image_without_cuda_leaves_a_job_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "driver", lambda: "580.95.05")
     image = {"Config": {"Labels": {"launcher.variant": "cpu"}}}

@@ -28,7 +28,7 @@ def test_a_changed_version_a_changed_digest_and_a_new_distribution_are_told() ->
 def test_upgrading_admits_releases_up_to_the_age_limit(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     shutil.copy(versions.ROOT / "images" / "versions.toml", tmp_path / "images")
-    locking.move_date(tmp_path, datetime.date(2027, 3, 15))
+    locking.write_age_limit(tmp_path, locking.upgraded(versions.read(tmp_path), datetime.date(2027, 3, 15)))
     assert versions.read(tmp_path).locks["released_before"] == datetime.date(2027, 3, 1)
 
 
