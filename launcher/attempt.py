@@ -19,6 +19,8 @@ STOP_GRACE = 30.0
 """Seconds that ranks get to reach a step boundary and save after a stop was asked for."""
 ROLL_CALL = 3.0
 """Seconds that nodes get to say where their ranks are."""
+LAST_LINES = 1.0
+"""Seconds after a node program's end in which its last lines arrive."""
 LAST_WORDS = 3.0
 """Seconds that other nodes get to say how they ended after one has failed."""
 
@@ -62,6 +64,8 @@ class Attempt:
         self._programs = programs
         self._hosts: dict[int, str] = {}
         self._seen_alive: dict[int, float] = {}
+        self._dead: dict[int, tuple[float, str]] = {}
+        """Since when a node's program is said to have ended, and in which words."""
         self._selector = selectors.DefaultSelector()
         self._stuck: list[int] = []
         self._present: dict[int, list[dict[str, Any]]] = {}
@@ -135,18 +139,26 @@ class Attempt:
             self._listener({"event": "hang", "text": self._hang["message"], "ranks": answers})
             self._abort(after=0.0)
 
-    def _give_silent_nodes_up(self) -> None:
+    def _give_lost_nodes_up(self) -> None:
+        """End the attempt where a node gives no sign of life, or the command that started its program says it ended."""
         now = time.monotonic()
         for program in self._programs:
-            for rank in program.ranks:
-                heard = self._seen_alive.get(rank)
-                limit = program.command.silence
-                if program.running and limit and heard and rank not in program.outcomes and now - heard > limit:
-                    host = self._hosts.get(rank)
-                    died = f"gave no sign of life for {limit:g} s"
-                    program.silent = True
-                    program.outcomes[rank] = {"died": died, "time_ns": time.time_ns(), "host": host}
-                    self._abort(after=0.0)
+            for rank, said in program.deaths():
+                self._dead.setdefault(rank, (now, said))
+            limit = program.command.silence
+            for rank in [rank for rank in program.ranks if program.running and rank not in program.outcomes]:
+                died_at, said = self._dead.get(rank, (now, ""))
+                if now - died_at > LAST_LINES:
+                    self._give_up(program, rank, f"ended ({said})")
+                elif limit and now - self._seen_alive.get(rank, now) > limit:
+                    self._give_up(program, rank, f"gave no sign of life for {limit:g} s")
+
+    def _give_up(self, program: Program, rank: int, died: str) -> None:
+        host = self._hosts.get(rank)
+        program.given_up = True
+        program.outcomes[rank] = {"died": died, "time_ns": time.time_ns(), "host": host}
+        self._listener({"event": "warning", "text": f"{host or f'node {rank}'}: the node program {died}"})
+        self._abort(after=0.0)
 
     def _keep_log(self, event: Mapping[str, Any]) -> None:
         """A rank's output from a node that shares no files: into the log here, and rank 0's to who watches."""
@@ -161,7 +173,7 @@ class Attempt:
             self._stop_sent = True
             self._programs.tell({"stop": STOP_GRACE})
             self._listener({"event": "stopping", "grace": STOP_GRACE})
-        self._give_silent_nodes_up()
+        self._give_lost_nodes_up()
         self._end_a_hang()
         if self._stop.times > 1:
             self._end_all(hang_up=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -21,6 +22,8 @@ from launcher.wire import Inbox, Outbox
 LEASE_TICK = 1.0
 LONGEST_END = 20.0
 """Seconds after the end of its lease in which a node program has ended everything below it, or is stuck itself."""
+GIVEN_UP = 2.0
+"""Seconds to end for a command of which a node is lost: it may wait for that node as long as it likes."""
 
 
 class Programs:
@@ -85,7 +88,7 @@ class Programs:
             program.hang_up()
         deadline = time.monotonic() + patience
         for program in self._programs:
-            program.close(max(0.0, deadline - time.monotonic()))
+            program.close(max(0.0, min(deadline - time.monotonic(), GIVEN_UP if program.given_up else LONGEST_END)))
         self._programs = []
         processes.end_descendants(mark=self._run_id, spare=self._others)
 
@@ -93,22 +96,25 @@ class Programs:
         with log.open("ab") as errors:
             environ = {**os.environ, processes.MARK: self._run_id}
             process = shell.start(command.argv, env=environ, stderr=errors)
-        return Program(process, command, first)
+        return Program(process, command, first, log)
 
 
 class Program:
     """A node program, or several behind one command."""
 
-    def __init__(self, process: Popen[bytes], command: Command, first: int) -> None:
+    def __init__(self, process: Popen[bytes], command: Command, first: int, errors: Path) -> None:
+        """`errors` is the file that takes its standard error."""
         assert process.stdin is not None and process.stdout is not None  # noqa: S101 (shell.start gives pipes)
         self.process = process
         self.command = command
         self.inbox = Inbox(process.stdout.fileno())
         os.set_blocking(self.inbox.descriptor, False)
         self._outbox = Outbox(process.stdin.fileno())
+        self._errors = errors
+        self._errors_read = 0
         self.running = True
-        self.silent = False
-        """Whether it was given up for giving no sign of life."""
+        self.given_up = False
+        """Whether a node behind it was given up as lost."""
         self.outcomes: dict[int, Mapping[str, Any]] = {}
         """Of the newest attempt, by node rank."""
         self.ranks = range(first, first + command.nodes)
@@ -122,7 +128,7 @@ class Program:
     @property
     def waits(self) -> bool:
         """Whether it has said how its part ended, and stands."""
-        return self.running and not self.silent and not self.at_work and self.process.poll() is None
+        return self.running and not self.given_up and not self.at_work and self.process.poll() is None
 
     def again(self, command: Command) -> None:
         self.command, self.outcomes = command, {}
@@ -132,6 +138,18 @@ class Program:
         if self.running:
             self._outbox.put(message)
             self._outbox.flush()
+
+    def deaths(self) -> Iterator[tuple[int, str]]:
+        """The ranks of nodes whose program has ended, as the command has said since the last look, and the line."""
+        if self.command.obituary is None:
+            return
+        with self._errors.open("rb") as errors:
+            errors.seek(self._errors_read)
+            whole, newline, _ = errors.read().rpartition(b"\n")
+        self._errors_read += len(whole + newline)
+        for line in whole.decode(errors="replace").splitlines():
+            if found := re.search(self.command.obituary, line):
+                yield int(found[1]), line.strip()
 
     def hang_up(self) -> None:
         """End its lease: it ends everything below it at once."""

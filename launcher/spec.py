@@ -174,6 +174,12 @@ class Hang(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LookSpec(Section):
+    seconds: Annotated[float, Ge(1), Le(600)] = 5.0
+    """A node that has not answered all questions by then is refused. Above 32 nodes each 32 get so long."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LocalOptions(Section):
     threads: Literal["auto"] | Positive = "auto"
     """CPU threads of each process; auto: the cores of this machine shared out among the processes."""
@@ -300,6 +306,8 @@ class JobSpec(Section):
     preflight: Literal["off", "warn", "fail", "strict"] = "fail"
     """What envcheck may find on a node before training begins there: fail refuses on a FAIL, strict also on a WARN or
     UNKNOWN, warn only records, off does not look."""
+    look: LookSpec = field(default_factory=LookSpec)
+    """How long the look at all nodes together may take, before each attempt on several machines."""
     data: tuple[str, ...] = ()
     """Absolute paths of files and folders that every node must have alike; several machines are compared before a run,
     by names, sizes and how files begin."""

@@ -34,6 +34,9 @@ class Command:
     """Names of the launcher's own variables that join the request's `env` at the last moment."""
     silence: float | None = None
     """Seconds without a sign of life after which a node is given up; None where its end cannot be missed."""
+    obituary: str | None = None
+    """A pattern of what it says on standard error when the node program of one of its nodes has ended; the group is
+    that node's rank."""
     lost: Mapping[int, str] = field(default_factory=dict)
     """Exit codes of the command itself, not of the node program, and what they mean."""
 

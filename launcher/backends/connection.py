@@ -46,7 +46,7 @@ def command(settings: SshOptions, host: str, *, patience: int = PATIENCE) -> tup
     return ("ssh", "-T", *_options(settings, host, patience), "--", host)
 
 
-def routes(settings: SshOptions, *, patience: int = PATIENCE) -> list[Route]:
+def routes(settings: SshOptions, *, patience: int) -> list[Route]:
     folder = _control_folder()
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()

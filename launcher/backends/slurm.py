@@ -6,6 +6,7 @@ The nodes and the machine that submits share the run folder, the job's folder an
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -38,7 +39,13 @@ SRUN = ("srun", "--export=ALL", "--ntasks-per-node=1", "--kill-on-bad-exit=0", "
 PROBE = ("srun", "--export=ALL", "--overlap", "--nodes=1", "--ntasks=1", "--quiet")
 
 
-SILENCE = 15.0
+LEASE_SECONDS = 8.0
+"""A node without word from the batch step for so long ends the run's processes; a link down for 5 s is outlived."""
+SILENCE = 8.0
+"""Nor is a node without a sign of life waited for any longer: srun itself may wait for minutes."""
+REAP_SECONDS = 4.0
+"""For a look at a node that was lost: what runs there ends by itself, too, so it is not worth waiting for."""
+OBITUARY = r"^srun: error: \S+: task (\d+): "
 
 
 def settle(spec: JobSpec, _job_path: Path) -> JobSpec:
@@ -78,9 +85,10 @@ def render(plan: Plan) -> Submission:
     env = {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface} if interface else {}
     command = Command(
         argv=(*SRUN, *_shares(plan), "env", *python_path(), _python(settings), "-P", "-m", "launcher.node"),
-        request=request(plan, None, bind=_bind(settings), env=env),
+        request=request(plan, None, bind=_bind(settings), env=env, lease=LEASE_SECONDS),
         nodes=plan.nodes,
         silence=SILENCE,
+        obituary=OBITUARY,
         pass_env=settings.pass_env,
     )
     return Submission(commands=(command,), files={SCRIPT: _script(plan)})
@@ -102,7 +110,7 @@ def collect(plan: Plan, _folder: RunFolder, lost: Sequence[str] | None, tell: Te
     """
     for host in sorted(set(lost or ())):
         try:
-            survey.look([_route(host)], _look(plan, [host]), meet=False)
+            survey.look([_route(host)], dataclasses.replace(_look(plan, [host]), seconds=REAP_SECONDS), meet=False)
         except LauncherError as error:
             tell({"event": "warning", "text": f"{error.message}; Slurm ends what ran there"})
 
@@ -117,6 +125,7 @@ def _look(plan: Plan, hosts: Sequence[str]) -> Look:
     settings = plan.spec.slurm
     bind = [_bind(settings)] * len(hosts)
     return Look(
+        seconds=plan.spec.look.seconds,
         python=_python(settings),
         bind=bind,
         folders=(plan.run_dir,),

@@ -33,10 +33,10 @@ from launcher.backends.base import (
 from launcher.cluster import fitness, survey
 from launcher.cluster.admission import admit
 from launcher.cluster.fitness import Words
-from launcher.cluster.survey import Look
+from launcher.cluster.survey import Look, Route
 from launcher.errors import LauncherError, RequestError
 from launcher.plan import Machine, Plan
-from launcher.spec import JobSpec, SshOptions
+from launcher.spec import JobSpec, LookSpec, SshOptions
 from launcher.store import RunFolder
 
 LEASE_SECONDS = 8.0
@@ -45,8 +45,8 @@ LEASE_SECONDS = 8.0
 
 SILENCE = 20.0
 """A lost connection is known sooner; this is for a host that answers while its node program does not."""
-REAP_PATIENCE = 3
-"""Seconds to connect to a host that was lost: what runs there ends by itself, too, so it is not worth waiting for."""
+REAP = LookSpec(seconds=4.0)
+"""For a look at a host that was lost: what runs there ends by itself, too, so it is not worth waiting for."""
 
 
 WORDS = Words(
@@ -80,7 +80,7 @@ def settle(spec: JobSpec, job_path: Path) -> JobSpec:
 
 def machine(spec: JobSpec) -> Machine:
     """What the least of the hosts offers. Raises LauncherError when one cannot be reached or two are one."""
-    seen = survey.look(connection.routes(spec.ssh), _look(spec.ssh), meet=False)
+    seen = survey.look(_routes(spec), _look(spec), meet=False)
     fitness.require([*fitness.of_each(spec.ssh.hosts, seen, WORDS), *fitness.of_all(spec.ssh.hosts, seen)])
     return fitness.least(seen)
 
@@ -121,7 +121,7 @@ def prepare(plan: Plan, folder: RunFolder, tell: Tell) -> None:
     """
     settings = plan.spec.ssh
     shared = [folder.path] if settings.sync == "shared" else []
-    admit(connection.routes(settings), _look(settings, plan), shared=shared, words=WORDS, tell=tell)
+    admit(_routes(plan.spec), _look(plan.spec, plan), shared=shared, words=WORDS, tell=tell)
     if settings.sync == "rsync":
         for fault in _on_all(settings.hosts, lambda host: _send(plan, folder, host)).values():
             raise fault
@@ -132,8 +132,8 @@ def collect(plan: Plan, folder: RunFolder, lost: Sequence[str] | None, tell: Tel
     settings = plan.spec.ssh
     for host in settings.hosts if lost is None else lost:
         try:
-            one = dataclasses.replace(settings, hosts=(host,))
-            survey.look(connection.routes(one, patience=REAP_PATIENCE), _look(one, plan), meet=False)
+            one = dataclasses.replace(plan.spec, ssh=dataclasses.replace(settings, hosts=(host,)), look=REAP)
+            survey.look(_routes(one), _look(one, plan), meet=False)
         except LauncherError as error:
             text = f"{error.message}; what ran there ends by itself within {LEASE_SECONDS:g} s"
             tell({"event": "warning", "text": text})
@@ -187,11 +187,18 @@ def _read_hosts(path: Path) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
-def _look(settings: SshOptions, run: Plan | None = None) -> Look:
+def _routes(job: JobSpec) -> list[Route]:
+    """With a connection's own limit just before the look's, so that ssh can say what the matter was."""
+    return connection.routes(job.ssh, patience=min(connection.PATIENCE, max(1, int(job.look.seconds) - 1)))
+
+
+def _look(job: JobSpec, run: Plan | None = None) -> Look:
+    settings = job.ssh
     folders: tuple[str, ...] = ()
     if run is not None:
         folders = (run.run_dir,) if settings.sync == "shared" else (_there(run, "run"), _there(run, "job"))
     return Look(
+        seconds=job.look.seconds,
         python=_python(settings),
         bind=[_bind(settings)] * len(settings.hosts),
         folders=folders,

@@ -29,7 +29,7 @@ from typing import Any
 from launcher import address, processes, shell
 from launcher.cluster import fingerprint
 
-CONNECT_PATIENCE = 2.0
+CONNECT_PATIENCE = 1.5
 LOOK_UP_PATIENCE = 1.0
 FULL_PACKETS = "small packets arrive and large ones do not"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import json
+import math
 import os
 import select
 import shlex
@@ -18,12 +19,13 @@ from subprocess import TimeoutExpired
 from typing import Any
 
 from launcher import shell
-from launcher.errors import LauncherError
+from launcher.errors import EnvironmentUnfit, LauncherError
 from launcher.wire import Inbox
 
-PATIENCE = 20.0
-"""Seconds for a connection and the first look; a healthy node takes one."""
 FAN_OUT = 32
+"""Nodes looked at together; each further lot has as many seconds more."""
+LAST_MOMENT = 1.0
+"""Seconds for a connection that has ended to say how."""
 NEIGHBOURS = 8
 """Up to so many nodes everybody tries everybody; above it, the head and the next few."""
 
@@ -54,6 +56,8 @@ class Route:
 class Look:
     """What to look at on every node."""
 
+    seconds: float
+    """When it has to be over, from the connection to the last answer; a node that hangs is not waited for longer."""
     python: str
     bind: Sequence[str]
     """For each node, the address to listen on (see `address.own`)."""
@@ -77,10 +81,11 @@ Seen = dict[str, Any]
 def look(routes: Sequence[Route], wanted: Look, *, meet: bool) -> list[Seen]:
     """What each node says, in the order of the routes; with `meet`, also which others it cannot reach.
 
-    Raises the first node's LauncherError when one cannot be reached or gives no answer.
+    Raises the first node's LauncherError when one cannot be reached or gives no answer in time.
     """
+    deadline = time.monotonic() + wanted.seconds * math.ceil(len(routes) / FAN_OUT)
     with concurrent.futures.ThreadPoolExecutor(min(FAN_OUT, len(routes))) as pool:
-        talks = [_Talk(route, wanted.python) for route in routes]
+        talks = [_Talk(route, wanted, deadline) for route in routes]
         try:
             seen = list(pool.map(_first_look, talks, [_request(wanted, rank) for rank in range(len(talks))]))
             if meet and len(talks) > 1:
@@ -88,7 +93,10 @@ def look(routes: Sequence[Route], wanted: Look, *, meet: bool) -> list[Seen]:
                     answer.update(more)
         finally:
             for talk in talks:
-                talk.close()
+                talk.hang_up()
+            over = time.monotonic() + LAST_MOMENT
+            for talk in talks:
+                talk.close(over)
     return seen
 
 
@@ -145,17 +153,18 @@ def _sources() -> dict[str, str]:
 class _Talk:
     """A conversation with the probe on one node."""
 
-    def __init__(self, route: Route, python: str) -> None:
+    def __init__(self, route: Route, wanted: Look, deadline: float) -> None:
         self._route = route
+        self._deadline = deadline
+        self._seconds = wanted.seconds
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
-        remote = shlex.join([python, "-c", RECEIVE])
+        remote = shlex.join([wanted.python, "-c", RECEIVE])
         self._process = shell.start([*route.argv, remote], env=os.environ, stderr=self._errors)
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 (pipes)
         self._stdin = self._process.stdin
         os.set_blocking(self._process.stdout.fileno(), False)
         self._inbox = Inbox(self._process.stdout.fileno())
         self._answers: list[dict[str, Any]] = []
-        self._deadline = time.monotonic() + PATIENCE
 
     def say(self, message: Mapping[str, Any]) -> None:
         try:
@@ -174,13 +183,16 @@ class _Talk:
             self._answers = self._inbox.read()
         return self._answers.pop(0)
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
+        """The end of the probe's input is its own end."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+    def close(self, deadline: float) -> None:
         try:
-            self._process.wait(2)
+            self._process.wait(max(0.0, deadline - time.monotonic()))
         except TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -188,10 +200,13 @@ class _Talk:
 
     def _trouble(self) -> LauncherError:
         """The error of a node that does not answer, by what its connection left on standard error."""
+        if time.monotonic() >= self._deadline:
+            text = f"{self._route.host}: no answer within {self._seconds:g} s"
+            return EnvironmentUnfit(text, hint=f"try it by hand, or --set look.seconds={4 * self._seconds:g}")
         try:
-            code = self._process.wait(max(0.0, min(2.0, self._deadline - time.monotonic())))
+            code = self._process.wait(LAST_MOMENT)
         except TimeoutExpired:
-            code = None
+            code = -1
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip()
-        return self._route.explain(self._route.host, -1 if code is None else code, said)
+        return self._route.explain(self._route.host, code, said)

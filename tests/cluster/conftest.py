@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launcher import store
-from launcher.spec import JobSpec, Resources, SshOptions, TaskSpec, Training
+from launcher.spec import JobSpec, LookSpec, Resources, SshOptions, TaskSpec, Training
 from launcher.store import RunRecord
 from tests.cluster import lab as laboratory
 from tests.cluster import slurm as scheduler
@@ -19,6 +19,8 @@ from tests.cluster.lab import NODES, Lab, until
 from tests.cluster.slurm import Slurm
 
 ROOT = Path(__file__).parents[2]
+PATIENT = "look.seconds=60"
+"""A loaded machine takes its time, and no test is about how long."""
 HOSTS = f"ssh.hosts=[{','.join(NODES)}]"
 
 
@@ -65,7 +67,7 @@ class Run:
         job = folder / "job.yaml"
         job.write_text("name: job\ntask: {target: 'target.py:build'}\ntraining: {steps: 4}\nresources: {nodes: 2}\n")
         self.environment = {**os.environ, "PYTHONPATH": str(code), **given.get("env", {})}
-        words = [word for setting in ["preflight=off", *settings] for word in ("--set", setting)]
+        words = [word for setting in ["preflight=off", PATIENT, *settings] for word in ("--set", setting)]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "launcher", "run", job, "--runs-dir", self.runs, *words, *given.get("options", [])],
             cwd=folder,
@@ -168,6 +170,7 @@ def job_on(lab: Lab, *hosts: str) -> JobSpec:
         resources=Resources(nodes=2),
         backend="ssh",
         ssh=SshOptions(hosts=hosts, config=str(lab.ssh_config)),
+        look=LookSpec(seconds=60),
     )
 
 

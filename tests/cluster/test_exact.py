@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import HOSTS, ROOT, left_on
+from tests.cluster.conftest import HOSTS, PATIENT, ROOT, left_on
 from tests.cluster.lab import Lab
 from tests.cluster.slurm import Slurm
 
 
 def trained(runs: Path, *settings: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The record of two epochs of the mlp job on two nodes."""
-    words = [word for setting in ("training.epochs=2", "local.threads=1", *settings) for word in ("--set", setting)]
+    words = [
+        word for setting in ("training.epochs=2", "local.threads=1", PATIENT, *settings) for word in ("--set", setting)
+    ]
     done = subprocess.run(
         [
             sys.executable,

@@ -76,6 +76,7 @@ JOB_FILE = {
     "trackers.wandb": "true or false",
     "metrics.prometheus": "1..65535 | null",
     "hang.seconds": "1..86400 | null",
+    "look.seconds": "1..600",
     "retry.max": "0..100",
     "retry.on": "list of preemption | hardware | capacity | environment | hang | user",
     "retry.delay": "0..3600",
