@@ -1,11 +1,12 @@
-"""Plants each fault on two real machines under each backend, and writes down what became of it: docs/cluster-faults.md.
+"""Plants each fault on two real nodes under each backend, and writes down what became of it: docs/cluster-faults.md.
 
-    python -m pytest -n 0 tests/campaigns/cluster_table.py
+    python -m pytest -n 0 tests/campaigns/cluster_table.py             all rows; -k 'slurm and link' renews some
 
 Ranks are stand-ins that only step, so the seconds are launcher's own; torch's import and rendezvous come on top.
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,26 +16,40 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns.cluster_docker import contain, image, left_in  # noqa: F401
 from tests.cluster.conftest import Run, lab, left_on, slurm, start, submit, torchless  # noqa: F401
 from tests.cluster.lab import NODES, Lab, until
+from tests.cluster.unfit import UNFIT
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cluster-faults.md"
 PATIENCE = 60.0
+WATCHED = 40.0
+BOUND = 10.0
 
 HEAD = """# Faults on a cluster, and what becomes of them
 
-Written by `python -m pytest -n 0 tests/campaigns/cluster_table.py` on {day} ({cores} cores), never by hand. Two
-machines (network name spaces with their own sshd and slurmd), one rank each, `retry: {{max: 1}}`, watched for
-{watched:g} s. Ranks are stand-ins that only step, so that the seconds are launcher's own; *worker killed* is the
-agent with its ranks.
-*Detected*: from the fault to the verdict on the attempt, or to the next one; *next step*: from the fault to a step of
-the next attempt; *orphans*: processes left on any node {bound:g} s after the fault, where the run is over.
+Written by `python -m pytest -n 0 tests/campaigns/cluster_table.py`, last on {day} ({cores} cores), never by hand. Two
+machines (network name spaces with their own sshd and slurmd) or two containers, one rank each, `retry: {{max: 1}}`,
+`hang: {{seconds: 5}}`, watched for {watched:g} s. Ranks are stand-ins that only step, so that the seconds are
+launcher's own; *worker killed* is the agent with its ranks; faults are planted on the second node.
+*Detected*: from the fault to the first word of it, for faults that were there before from the command to its refusal;
+*next step*: from the fault to a step of the next attempt; *orphans*: processes that are left on any node when the run
+is over, {bound:g} s after the fault at the earliest.
+
+Not in the table, because there is nothing to see: containers of one machine share its clock, its disk and one image,
+and the stand-ins of two containers say nothing to each other over their network; Slurm's nodes share the disk that the
+run folder is on. A clock is off where the node's Python reports it so: a container cannot set its own.
 
 | backend | fault | detected | next step | orphans | what the user sees |
 |---|---|---|---|---|---|
 """
-WATCHED = 40.0
-BOUND = 15.0
+SETTINGS = (
+    "training.steps=4000",
+    "hang.seconds=5",
+    "retry.max=1",
+    "retry.on=[hardware, capacity, preemption, environment, hang, user]",
+)
+FIXTURES = {"ssh": "start", "slurm": "submit", "docker": "contain"}
 
 
 @dataclass(frozen=True)
@@ -43,15 +58,23 @@ class Fault:
     mend: Callable[[Lab], None] = lambda lab: None
     goes_on: bool = False
     """Whether the run is to outlive it without a new attempt."""
+    only_on: tuple[str, ...] = ("ssh", "slurm", "docker")
 
 
-def pids(lab: Lab, module: str) -> list[int]:
-    return [int(line.split()[1][:-1]) for line in left_on(lab, "node-b") if f"-m {module}" in line]
+def left(run: Run, lab: Lab, node: str | None = None) -> list[str]:
+    """`node pid: words` of each process of the run on its nodes, wherever these are."""
+    if run.backend == "docker":
+        return left_in(run, NODES.index(node) if node else None)
+    return left_on(lab, *([node] if node else []))
 
 
-def kill(lab: Lab, module: str) -> None:
-    for pid in pids(lab, module)[:1]:
-        os.kill(pid, signal.SIGKILL)
+def send(number: signal.Signals, module: str, node: str = "node-b") -> Callable[[Run, Lab], None]:
+    def plant(run: Run, lab: Lab) -> None:
+        # the first process of a container is an init program whose words name the module, too
+        lines = [line for line in left(run, lab, node) if f"-m {module}" in line and "tini" not in line]
+        os.kill(int(lines[0].split()[1][:-1]), number)
+
+    return plant
 
 
 def cut_for_a_moment(_run: Run, lab: Lab) -> None:
@@ -65,60 +88,100 @@ def plug_in(lab: Lab) -> None:
 
 
 FAULTS = {
-    "worker killed": Fault(lambda run, lab: kill(lab, "launcher.worker")),
-    "node program killed": Fault(lambda run, lab: kill(lab, "launcher.node")),
+    "worker killed": Fault(send(signal.SIGKILL, "launcher.worker")),
+    "one rank stopped": Fault(send(signal.SIGSTOP, "launcher.worker")),
+    "node program killed": Fault(send(signal.SIGKILL, "launcher.node")),
     "launcher: SIGTERM": Fault(lambda run, lab: run.kill(signal.SIGTERM)),
     "launcher: SIGKILL": Fault(lambda run, lab: run.kill(signal.SIGKILL)),
-    "link down for 5 s": Fault(cut_for_a_moment, goes_on=True),
-    "link down for ever": Fault(lambda run, lab: lab.link("node-b", up=False), mend=plug_in),
-}
+    "batch step: SIGKILL": Fault(send(signal.SIGKILL, "launcher.batch", "node-a"), only_on=("slurm",)),
+    "link down for 5 s": Fault(cut_for_a_moment, goes_on=True, only_on=("ssh", "slurm")),
+    "link down for ever": Fault(
+        lambda run, lab: lab.link("node-b", up=False), mend=plug_in, only_on=("ssh", "slurm")
+    ),
+}  # fmt: skip
+PLANTED = [(backend, fault) for backend in FIXTURES for fault, about in FAULTS.items() if backend in about.only_on]
+REFUSED = [
+    (backend, fault) for backend in ("ssh", "slurm") for fault, about in UNFIT.items() if backend in about.only_on
+]
 
 
 @pytest.fixture(scope="session")
-def table() -> Iterator[list[str]]:
-    """The rows, written when all of them are there."""
-    rows: list[str] = []
+def table() -> Iterator[dict[tuple[str, str], str]]:
+    """The rows by backend and fault: those of the document, renewed by those that are made now."""
+    found = re.findall(r"^\| (\w+) \| ([^|]+) \| (.*)$", DOCUMENT.read_text(), re.MULTILINE)
+    rows = {(backend, fault): rest for backend, fault, rest in found}
     yield rows
-    if len(rows) == 2 * len(FAULTS):
-        about = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count(), "bound": BOUND, "watched": WATCHED}
-        DOCUMENT.write_text(HEAD.format(**about) + "\n".join(rows) + "\n")
+    about = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count(), "bound": BOUND, "watched": WATCHED}
+    order = [key for key in sorted([*PLANTED, *REFUSED], key=lambda key: list(FIXTURES).index(key[0])) if key in rows]
+    lines = [f"| {backend} | {fault} | {rows[backend, fault]}\n" for backend, fault in order]
+    DOCUMENT.write_text(HEAD.format(**about) + "".join(lines))
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("backend", ["ssh", "slurm"])
+@pytest.mark.parametrize(("backend", "fault"), PLANTED)
 def test_a_fault_is_noticed_and_leaves_nothing(
-    backend: str, fault: str, lab: Lab, table: list[str], request: pytest.FixtureRequest
+    backend: str, fault: str, lab: Lab, table: dict[tuple[str, str], str], request: pytest.FixtureRequest
 ) -> None:
     planted = FAULTS[fault]
-    begin = request.getfixturevalue("start" if backend == "ssh" else "submit")
-    run = begin("training.steps=4000", "retry.max=1", "retry.on=[hardware, capacity, preemption, environment, user]")
+    run: Run = request.getfixturevalue(FIXTURES[backend])(*SETTINGS)
+    run.backend = backend
     assert until(run.trains, PATIENCE), run.process.poll()
     at = time.monotonic()
     planted.plant(run, lab)
-    detected = next_step = None
-    deadline = at + WATCHED
-    while time.monotonic() < deadline and next_step is None:
-        if detected is None and (run.record.state != "RUNNING" or run.events("retrying")):
+    detected, next_step = watch(run, at, planted)
+    over = run.record.state != "RUNNING"
+    if over:
+        until(lambda: time.monotonic() - at > BOUND and not left(run, lab), BOUND)
+    orphans = left(run, lab) if over else []
+    planted.mend(lab)
+    seconds = f"{shown(detected)} | {shown(next_step)}"
+    table[backend, fault] = f"{seconds} | {len(orphans) if over else 'the run lives'} | {seen(run)} |"
+    run.kill(signal.SIGKILL)
+    assert orphans == []
+
+
+def watch(run: Run, at: float, planted: Fault) -> tuple[float | None, float | None]:
+    """Seconds from the fault to the first word of it, and to a step of the next attempt."""
+    detected = None
+    while time.monotonic() - at < (BOUND + 5 if planted.goes_on else WATCHED):
+        word = run.record.state != "RUNNING" or run.events("retrying") or run.events("warning") or run.events("hang")
+        if detected is None and word:
             detected = time.monotonic() - at
         if any("step" in log.read_text() for log in run.runs.glob("*/logs/attempt-2/rank-1.log")):
-            next_step = time.monotonic() - at
-        if detected is not None and run.record.state != "RUNNING" and time.monotonic() - at > BOUND:
-            break
-        if planted.goes_on and time.monotonic() - at > BOUND:
+            return detected, time.monotonic() - at
+        if detected is not None and run.record.state != "RUNNING":
             break
         time.sleep(0.1)
-    over = run.record.state != "RUNNING"
-    left = left_on(lab) if over else []
-    planted.mend(lab)
-    cause = run.record.root_cause or next((event["cause"] for event in run.events("retrying")), None)
-    seen = (
-        str(cause["message"]) if cause else {"RUNNING": "nothing: it goes on"}.get(run.record.state, run.record.state)
-    )
-    where = f"{cause['host']}: " if cause and cause.get("host") in NODES else ""
-    orphans = str(len(left)) if over else "the run lives"
-    table.append(f"| {backend} | {fault} | {shown(detected)} | {shown(next_step)} | {orphans} | {where}{seen} |")
-    run.kill(signal.SIGKILL)
-    assert left == []
+    return detected, None
+
+
+def seen(run: Run) -> str:
+    """What the user is told, with the host."""
+    told = [event["cause"] for event in run.events("retrying")] or [run.record.root_cause]
+    if told[0] is None:
+        return {"RUNNING": "nothing: it goes on"}.get(run.record.state, run.record.state)
+    host = told[0].get("host")
+    return (f"{host}: " if host in ("node-0", "node-1", *NODES) else "") + str(told[0]["message"]).splitlines()[0]
+
+
+@pytest.mark.parametrize(("backend", "fault"), REFUSED)
+def test_nodes_that_do_not_fit_are_refused_before_anything_starts(
+    backend: str,
+    fault: str,
+    lab: Lab,
+    table: dict[tuple[str, str], str],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    with UNFIT[fault].planted(lab, tmp_path, backend) as settings:
+        at = time.monotonic()
+        run: Run = request.getfixturevalue(FIXTURES[backend])("training.steps=4", *settings)
+        run.backend = backend
+        code, _, err = run.wait()
+        detected = time.monotonic() - at
+    orphans = left(run, lab)
+    said = next(line for line in err.splitlines() if line.strip())
+    table[backend, fault] = f"{shown(detected)} | – | {len(orphans)} | exit {code}: {said.partition(': ')[2]} |"
+    assert (code, orphans) == (3, [])
 
 
 def shown(seconds: float | None) -> str:

@@ -62,6 +62,7 @@ class Run:
     """A `launcher run` on the lab's nodes, in a process of its own."""
 
     def __init__(self, folder: Path, code: Path, *settings: str, **given: Any) -> None:
+        self.backend = "ssh"
         self.runs = given.get("runs") or folder / "runs"
         (folder / "target.py").write_text("def build(): ...\n")
         job = folder / "job.yaml"

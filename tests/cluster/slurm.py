@@ -55,6 +55,7 @@ START = """
 set -e
 mount --make-rprivate /
 mount --bind {lab}/{node}/etc /etc
+mount --bind {lab}/{node}/local {lab}/local
 hostname {node}
 exec slurmd -D -N {node} -f {path}/slurm.conf
 """

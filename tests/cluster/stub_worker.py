@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-STEP = 0.05
+from launcher.heartbeat import STEP, Heart
+
+SECONDS = 0.05
 stopped = []
 
 
@@ -22,18 +24,22 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # meant for ranks, as the real agent has it
     signal.signal(signal.SIGUSR1, lambda *_: stopped.append(True))
     subprocess.Popen(["setsid", "sleep", "3600"])
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the roll call
     ranks = range(node * plan["procs_per_node"], (node + 1) * plan["procs_per_node"])
     for rank in ranks:
-        say(event="ready", rank=rank)
+        say(event="ready", rank=rank, pid=os.getpid())
     for key in plan["spec"]["task"]["args"].get("show", []):
         print(f"{key}={os.environ.get(key)}", file=log(plan, ranks[0]), flush=True)
+    hearts = [Heart(local, len(ranks)) for local in range(len(ranks))]
     steps = plan["spec"]["training"]["steps"]
     for step in range(1, steps + 1):
+        for heart in hearts:
+            heart.beat(step, STEP)
         say(event="progress", rank=ranks[0], step=step, epoch=1, total_steps=steps)
         print(f"rank {ranks[0]} step {step}", file=log(plan, ranks[0]), flush=True)
         if stopped:
             break
-        time.sleep(STEP)
+        time.sleep(SECONDS)
     for rank in ranks:
         outcome = {"rank": rank, "state": "stopped" if stopped else "done", "step": step, "epoch": 1, "metrics": {}}
         path = Path(plan["run_dir"], "attempts", str(plan["attempt"]), f"rank-{rank}.json")

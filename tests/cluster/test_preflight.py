@@ -2,33 +2,16 @@
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.conftest import Run, left_on
 from tests.cluster.lab import NODES, Lab
+from tests.cluster.unfit import UNFIT
 
 Start = Callable[..., Run]
-SKEWED = "import time; real = time.time_ns; time.time_ns = lambda: real() + 20 * 10**9"
-
-
-@pytest.fixture
-def python_of_b(lab: Lab, tmp_path: Path) -> Iterator[Callable[[Path], str]]:
-    """Gives node b a Python that looks into a folder first; both nodes have one of that name."""
-
-    def make(first: Path) -> str:
-        for node in NODES:
-            path = f"env PYTHONPATH={first}" if node == "node-b" else ""
-            lab.ssh(node, f"printf '#!/bin/sh\nexec {path} {sys.executable} \"$@\"' > {lab.local}/python")
-            lab.ssh(node, f"chmod +x {lab.local}/python")
-        return f"{lab.local}/python"
-
-    yield make
-    for node in NODES:
-        lab.ssh(node, f"rm {lab.local}/python")
 
 
 def refusal(run: Run, lab: Lab) -> str:
@@ -38,27 +21,24 @@ def refusal(run: Run, lab: Lab) -> str:
     return err
 
 
-def test_a_node_with_another_torch_is_named(
-    start: Start, lab: Lab, python_of_b: Callable[[Path], str], tmp_path: Path
+SAID = {
+    "another torch on one node": "node-b has torch 2.12.0, node-a has",
+    "clock off by 20 s": "of the clocks, node-b is 20.0 s ahead",
+    "full disk on one node": "/run: only 1 MiB are free",
+}
+
+
+@pytest.mark.parametrize("fault", SAID)
+def test_a_node_that_does_not_fit_the_others_is_named_with_what_is_wrong(
+    start: Start, lab: Lab, tmp_path: Path, fault: str
 ) -> None:
-    (tmp_path / "torch-2.12.0.dist-info").mkdir()
-    (tmp_path / "torch-2.12.0.dist-info" / "METADATA").write_text("Name: torch\nVersion: 2.12.0\n")
-    assert "node-b has torch 2.12.0, node-a has" in refusal(start(f"ssh.python={python_of_b(tmp_path)}"), lab)
+    with UNFIT[fault].planted(lab, tmp_path, "ssh") as settings:
+        assert SAID[fault] in refusal(start(*settings), lab)
 
 
-def test_a_clock_that_is_20_seconds_ahead_is_named(
-    start: Start, lab: Lab, python_of_b: Callable[[Path], str], tmp_path: Path
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text(SKEWED)
-    assert "of the clocks, node-b is 20.0 s ahead" in refusal(start(f"ssh.python={python_of_b(tmp_path)}"), lab)
-
-
-def test_nodes_that_cannot_reach_each_other_are_named_with_the_port(start: Start, lab: Lab) -> None:
-    lab.shut("node-b")
-    try:
+def test_nodes_that_cannot_reach_each_other_are_named_with_the_port(start: Start, lab: Lab, tmp_path: Path) -> None:
+    with UNFIT["ports shut on one node"].planted(lab, tmp_path, "ssh"):
         err = refusal(start(), lab)
-    finally:
-        lab.unshut("node-b")
     assert f"node-b cannot reach node-a at {lab.address('node-a')} port" in err and "open all ports" in err
 
 
