@@ -51,11 +51,13 @@ def run(
     source: str | None = None,
     detach: bool,
     listener: Listener,
+    environment: Mapping[str, str] | None = None,
 ) -> RunRecord:
     """Run a job to its verdict, or with `detach` start it and return at once.
 
     `resume` overrides the job's `checkpoint.resume`: never, auto, or the id of a run. `source` is the id of a run, of
-    whatever job, with whose newest checkpoint a new run begins. Raises RequestError and EnvironmentUnfit before
+    whatever job, with whose newest checkpoint a new run begins. `environment` holds variables of a new run's workers
+    that no job file may set. Raises RequestError and EnvironmentUnfit before
     anything is started or written.
     """
     spec = draft.load(job_path, overrides)
@@ -64,6 +66,7 @@ def run(
     if earlier is not None:
         return _go_on(RunFolder(earlier), detach=detach, listener=listener)
     decided = draft.decide(spec, job_path, runs_dir)
+    decided = dataclasses.replace(decided, env={**decided.env, **(environment or {})})
     backends.named(spec.backend).render(decided)
     begun = beginning.find(runs_dir, source, listener) if source else None
     folder = draft.create(

@@ -96,6 +96,9 @@ class RunFolder:
     def node_log(self, attempt: int, node_rank: int) -> Path:
         return self.path / "logs" / f"attempt-{attempt}" / f"node-{node_rank}.log"
 
+    def measured(self, rank: int) -> Path:
+        return self.path / "measured" / f"rank-{rank}.json"
+
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Add one line to the record of what happened; readers pass over a torn one.
 

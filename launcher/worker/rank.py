@@ -20,7 +20,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from launcher import rollcall
+from launcher import measuring, rollcall
 from launcher.errors import LauncherError, NotFinite, RequestError
 from launcher.heartbeat import STARTING
 from launcher.plan import Plan
@@ -59,7 +59,7 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
         context.events.emit("ready", rank=rank, pid=os.getpid())
         task = tasks.load(plan.spec.task.kind)
         with _process_group(context), explained():
-            outcome = task.run(context)
+            outcome = _outcome(task, context)
         _write(folder, plan, rank, _ended(outcome))
     except BaseException as error:  # also SystemExit: a target that calls exit() has not trained
         _print(error)
@@ -68,6 +68,15 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
         os._exit(1)
     _flush()
     _end_children()
+
+
+def _outcome(task: tasks.Adapter, context: Context) -> Outcome:
+    request = context.plan.env.get(measuring.VARIABLE)
+    if request is None:
+        return task.run(context)
+    from launcher.worker import measure  # only `launcher bench` needs it
+
+    return measure.run(task, context, measuring.Request.parse(request))
 
 
 class _process_group:  # noqa: N801  (reads as a verb: with _process_group(...))

@@ -34,6 +34,9 @@ COMMAND_LINE = {
     "resume": "RUN --detach --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "verify-resume": "SPEC --kills --seed --set --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "reproduce": "RUN --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "bench": (
+        "SPEC|COMPARE A B --warmup --steps --rounds --synthetic --ablate --set --json --runs-dir(LAUNCHER_RUNS_DIR)"
+    ),
     "envcheck": "ARGUMENTS",
     "init": "DIR --kind",
     "completion": "SHELL",

@@ -92,6 +92,7 @@ def _rank(plan: Plan, rank: int, store: str, environment: Mapping[str, str], que
     import torch.distributed as dist
 
     from launcher.worker.context import Context
+    from launcher.worker.rank import _outcome
     from launcher.worker.tasks import native
 
     if "TEST_EVENTS" in os.environ:
@@ -102,7 +103,7 @@ def _rank(plan: Plan, rank: int, store: str, environment: Mapping[str, str], que
         if plan.world_size > 1:
             shared = dist.FileStore(store, plan.world_size)
             dist.init_process_group("gloo", store=shared, rank=rank, world_size=plan.world_size)
-        ending: Any = native.run(context)
+        ending: Any = _outcome(native, context)
         if plan.world_size > 1:
             dist.barrier()
     except BaseException as error:

@@ -1,0 +1,234 @@
+"""Measures a user's own job: ordinary runs of it, a few steps long, whose ranks time themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from launcher import ablations, launch, timing
+from launcher.ablations import Trial
+from launcher.errors import JobFailed, RequestError
+from launcher.journal import Listener
+from launcher.measuring import Answer, Request
+from launcher.plan import Plan
+from launcher.readback import json_object
+from launcher.store import RunFolder, RunRecord
+from launcher.timing import Lever, Report
+
+Say = Callable[[str], None]
+
+AS_IT_IS = "as it is"
+SYNTHETIC = "with synthetic data"
+
+
+class Ended(Exception):
+    """The job did not come to its end; the record says how and why. Its run folder is kept."""
+
+    def __init__(self, record: RunRecord) -> None:
+        super().__init__(record.run_id)
+        self.record = record
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The job in one of the ways to measure it; the answers of its ranks, one round after the other."""
+
+    name: str
+    overrides: tuple[str, ...]
+    request: Request
+    trial: Trial | None = None
+
+
+def bench(
+    job_path: Path,
+    overrides: Sequence[str],
+    request: Request,
+    *,
+    rounds: int,
+    ablate: bool,
+    runs_dir: Path,
+    command: str,
+    say: Say,
+    listener: Listener,
+) -> Report:
+    """Measure the job in `rounds` runs of each variant, taken in turn.
+
+    Raises what a run raises before it starts, Ended where the job as it is fails or is stopped, and JobFailed where it
+    makes too few steps.
+    """
+    plan = _plan(job_path, overrides, runs_dir)
+    variants = list(_variants(plan, overrides, request, ablate=ablate))
+    measured: dict[str, list[list[Answer]]] = {variant.name: [] for variant in variants}
+    failed: dict[str, str] = {}
+    with _folder(runs_dir):
+        for turn in range(rounds):
+            for variant in variants:
+                if variant.name not in failed:
+                    say(f"round {turn + 1} of {rounds}: {variant.name}")
+                    try:
+                        measured[variant.name].append(_measured(job_path, plan, variant, runs_dir, listener))
+                    except Ended as ended:
+                        if variant.trial is None or ended.record.state != "FAILED":
+                            raise
+                        failed[variant.name] = _why(ended.record)
+                        shutil.rmtree(ended.record.run_dir, ignore_errors=True)
+    return _report(plan, request, variants, measured, failed, command)
+
+
+def read(path: Path) -> Report:
+    """A report that was written with `--json`. Raises RequestError where the file is not one."""
+    from launcher import typed
+
+    try:
+        return typed.read(Report, json_object(path))
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"{path}: not what `launcher bench` wrote ({error})", hint="launcher bench JOB --json FILE writes one"
+        ) from error
+
+
+def _plan(job_path: Path, overrides: Sequence[str], runs_dir: Path) -> Plan:
+    return Plan.from_json(launch.describe(job_path, overrides, runs_dir=runs_dir)["plan"])
+
+
+def _variants(plan: Plan, overrides: Sequence[str], request: Request, *, ablate: bool) -> Iterator[Variant]:
+    real = Request(warmup=request.warmup, steps=request.steps)
+    yield Variant(AS_IT_IS, tuple(overrides), real)
+    if request.synthetic:
+        yield Variant(SYNTHETIC, tuple(overrides), request)
+    if ablate:
+        for trial in ablations.trials(plan):
+            setting = f"{trial.key}={trial.value}"
+            yield Variant(setting, (*overrides, setting), real, trial)
+
+
+def _whole(plan: Plan, variant: Variant) -> list[str]:
+    """The variant's settings and those of a measured run: as long as asked for, saved after what is measured only."""
+    settings = {
+        "name": f"bench-{plan.spec.name}"[:64],
+        "retry.max": 0,
+        "trackers": "{}",
+        "early_stop": "null",
+        "checkpoint.best": "null",
+        "checkpoint.resume": "never",
+        "metrics.prometheus": "null",
+    }
+    if plan.spec.task.kind != "script":  # a program's length is its own
+        settings |= {
+            "training.epochs": "null",
+            "training.steps": variant.request.length,
+            "training.validate_every": variant.request.length,
+            "checkpoint.every": variant.request.length - 1,
+        }
+    return [*variant.overrides, *(f"{key}={value}" for key, value in settings.items())]
+
+
+def _measured(job_path: Path, plan: Plan, variant: Variant, runs_dir: Path, listener: Listener) -> list[Answer]:
+    """Run it once and take the ranks' answers; the run folder goes, unless the run failed."""
+    record = launch.run(
+        job_path,
+        _whole(plan, variant),
+        runs_dir=runs_dir,
+        resume="never",
+        detach=False,
+        listener=listener,
+        environment=variant.request.environment(),
+    )
+    folder = RunFolder(Path(record.run_dir))
+    if record.state == "FAILED":
+        raise Ended(record)
+    try:
+        if record.state != "SUCCEEDED":
+            raise Ended(record)
+        return _answers(folder)
+    finally:
+        shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _answers(folder: RunFolder) -> list[Answer]:
+    answers = []
+    for rank in range(folder.read_plan().world_size):
+        try:
+            answer = Answer.parse(folder.measured(rank).read_text())
+        except (OSError, ValueError) as error:
+            raise JobFailed(
+                f"rank {rank} left no figures ({error})", hint="launcher run says how the job ends"
+            ) from error
+        if not answer.steps:
+            raise JobFailed(
+                "the job ended before a step was measured",
+                hint="fewer of --warmup and --steps, or a longer job; a script's steps are those of its optimizer",
+            )
+        answers.append(answer)
+    return answers
+
+
+def _report(
+    plan: Plan,
+    request: Request,
+    variants: Sequence[Variant],
+    measured: dict[str, list[list[Answer]]],
+    failed: dict[str, str],
+    command: str,
+) -> Report:
+    base = measured[AS_IT_IS]
+    figures = timing.fold(base)
+    leader = base[0][0]
+    return Report(
+        job=plan.spec.name,
+        kind=plan.spec.task.kind,
+        command=command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        hardware=leader.hardware,
+        versions=leader.versions,
+        device=plan.device,
+        precision=plan.precision,
+        processes=plan.world_size,
+        threads=plan.threads,
+        batch_size=plan.spec.training.batch_size,
+        warmup=request.warmup,
+        steps=request.steps,
+        figures=figures,
+        synthetic=timing.fold(measured[SYNTHETIC]) if request.synthetic else None,
+        levers=tuple(
+            _lever(variant.trial, figures, measured[variant.name], failed.get(variant.name, ""))
+            for variant in variants
+            if variant.trial is not None
+        ),
+    )
+
+
+def _lever(trial: Trial, base: timing.Figures, rounds: list[list[Answer]], failed: str) -> Lever:
+    if failed:
+        return Lever(key=trial.key, now=trial.now, value=trial.value, failed=failed)
+    figures = timing.fold(rounds)
+    pairs = zip(figures.step.rounds, base.step.rounds, strict=True)
+    return Lever(
+        key=trial.key,
+        now=trial.now,
+        value=trial.value,
+        step=figures.step,
+        ratio=statistics.median(changed / as_it_is for changed, as_it_is in pairs),
+        peak_memory=figures.peak_memory,
+    )
+
+
+def _why(record: RunRecord) -> str:
+    return str((record.root_cause or {}).get("message") or "it failed").split("\n")[0]
+
+
+@contextlib.contextmanager
+def _folder(runs_dir: Path) -> Iterator[None]:
+    """The runs folder; one that was made for this is removed with its last run."""
+    there = runs_dir.exists()
+    try:
+        yield
+    finally:
+        if not there:
+            with contextlib.suppress(OSError):
+                runs_dir.rmdir()
