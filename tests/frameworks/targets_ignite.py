@@ -38,6 +38,32 @@ def engine() -> dict[str, Any]:
     }
 
 
+def gathering() -> dict[str, Any]:
+    """Its learning rate follows what metrics on the trainer have gathered, over an epoch and over all steps."""
+    model = idist.auto_model(parts.network())
+    optimizer = parts.optimizer(model)
+
+    def update(_engine: Engine, batch: Any) -> dict[str, Any]:
+        optimizer.zero_grad()
+        output = model(batch[0])
+        loss = parts.loss(output, batch[1])
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.item(), "of": (output.detach(), batch[1])}
+
+    trainer = Engine(update)
+    Loss(F.cross_entropy, output_transform=lambda output: output["of"]).attach(trainer, "mean")
+    RunningAverage(output_transform=lambda output: output["loss"]).attach(trainer, "running")
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def follow(engine: Engine) -> None:
+        print("epoch", engine.state.epoch, engine.state.metrics["mean"], engine.state.metrics["running"])
+        optimizer.param_groups[0]["lr"] = 0.01 * engine.state.metrics["mean"] * engine.state.metrics["running"]
+
+    data = DataLoader(parts.Augmented(), batch_size=12, shuffle=True)
+    return {"trainer": trainer, "data": data, "to_save": {"model": model, "optimizer": optimizer}}
+
+
 def auto() -> dict[str, Any]:
     """Model, optimizer and data by `idist.auto_*`, as a program that Ignite's own launcher starts."""
     model = idist.auto_model(parts.network())

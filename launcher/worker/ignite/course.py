@@ -13,6 +13,7 @@ from torch import Tensor
 from launcher.worker import epochs, state
 from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
+from launcher.worker.ignite import gathered
 from launcher.worker.losses import Losses
 from launcher.worker.models import Weights
 from launcher.worker.optimization import learning_rates
@@ -45,9 +46,9 @@ class Course:
             losses=Losses(context),
             rates=lambda: self._rates,
         )
-        training = self.duties.resume()
-        saved.load(training)
-        self._ended = bool((training or {}).get("ended"))
+        self._resumed = self.duties.resume()
+        saved.load(self._resumed)
+        self._ended = bool((self._resumed or {}).get("ended"))
         self.data = epochs.EpochBatches(batches, self.duties, context)
 
     def run(self) -> Outcome:
@@ -64,6 +65,9 @@ class Course:
                 iteration = step * times.accumulate
                 position = {"epoch_length": length, "max_epochs": max_epochs, "iteration": iteration}
                 self.trainer.load_state_dict(position)
+            if self._resumed:
+                within = not times.ends_epoch(step)
+                gathered.put_back(self.trainer, self._resumed, self.context.world_size, within_epoch=within)
             self.trainer.run(self.data, max_epochs=max_epochs, epoch_length=length)
             if not self._stop:
                 self._ended = True
@@ -127,7 +131,8 @@ class Course:
             engine.terminate(skip_completed=True)
 
     def _commit(self) -> None:
-        self.duties.save(protect=self._protect, more={**self.saved.tree(), "ended": self._ended})
+        more = {**self.saved.tree(), **gathered.tree(self.trainer), "ended": self._ended}
+        self.duties.save(protect=self._protect, more=more)
         self._save = self._protect = False
 
 
