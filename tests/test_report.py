@@ -17,6 +17,7 @@ import pytest
 
 from launcher import report
 from launcher.report.picture import MOST_POINTS, picture, thinned, ticks
+from launcher.store import RunFolder
 from tests.recorded import recorded_run
 
 RUN = "mlp-20261121T225500-ab12"
@@ -45,6 +46,21 @@ def test_it_is_held_against_the_run_of_that_name_before_it(tmp_path: Path) -> No
     assert f"What differs from {EARLIER}" in text and "<td>task.args.width</td><td>64</td><td>128</td>" in text
 
 
+def test_a_run_that_began_with_another_is_held_against_that_one(tmp_path: Path) -> None:
+    parent = "gpt-20261121T090000-00cc"
+    recorded_run(tmp_path, parent, losses=[2.0], width=32)
+    recorded_run(tmp_path, EARLIER, losses=[2.0], width=64)
+    text = of_run(begun_with(parent, recorded_run(tmp_path, RUN, losses=[2.0, 1.0])).path)
+    assert f"<dt>began with</dt><dd>step-00000007 of {parent}</dd>" in text
+    assert f"What differs from {parent}" in text and "<td>task.args.width</td><td>32</td><td>128</td>" in text
+
+
+@pytest.mark.parametrize("parent", ["gone-20261121T090000-00cc", "../..", "/etc", 7, None])
+def test_a_parent_that_is_not_here_gives_way_to_the_run_before(tmp_path: Path, parent: Any) -> None:
+    recorded_run(tmp_path, EARLIER, losses=[2.0], width=64)
+    assert f"What differs from {EARLIER}" in of_run(begun_with(parent, recorded_run(tmp_path, RUN, losses=[2.0])).path)
+
+
 def test_without_an_earlier_run_nothing_is_said_of_one(tmp_path: Path) -> None:
     assert "What differs" not in of_run(recorded_run(tmp_path, RUN, losses=[2.0]).path)
 
@@ -69,6 +85,12 @@ def test_a_value_that_is_not_finite_breaks_a_line() -> None:
     drawn = picture("loss", {"a": ((1, 1.0), (2, 2.0), (3, float("inf")), (4, 1.0), (5, 2.0))})
     assert drawn.count("<polyline") == 2
     assert picture("loss", {"a": ((1, float("nan")),)}) == ""
+
+
+def begun_with(parent: Any, folder: RunFolder) -> RunFolder:
+    about = json.loads(folder.record.read_text())
+    folder.record.write_text(json.dumps({**about, "began_with": {"run": parent, "checkpoint": "step-00000007"}}))
+    return folder
 
 
 PROBE = """<!doctype html><iframe id="page" src="report.html" style="width:390px;height:800px;border:0"></iframe>

@@ -15,7 +15,11 @@ from launcher.store import RunFolder
 @click.command(epilog="Example: launcher report latest --output mlp.html")
 @options.run_name
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="By default report.html in its folder.")
-@click.option("--parent", metavar="RUN", help="What to hold it against; by default the run of that name before it.")
+@click.option(
+    "--parent",
+    metavar="RUN",
+    help="What to hold it against; by default the run it began with, or that of its name before.",
+)
 @options.runs_dir
 def command(run: str, output: Path | None, parent: str | None, runs_dir: Path) -> None:
     """Write RUN's report: one file with curves, checkpoints, machines, failures and what differs from its parent.

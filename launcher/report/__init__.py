@@ -8,19 +8,20 @@ from pathlib import Path
 from launcher import contrast, history, store
 from launcher.contrast import Row
 from launcher.history import History
+from launcher.report import ancestry
 from launcher.report.page import Cells, facts, page, section, table
 from launcher.report.picture import picture
 from launcher.store import RunFolder, RunRecord
 
 
 def of_run(run_dir: Path, *, parent: Path | None) -> str:
-    """The page of a run. `parent` is what it is held against; by default the run of that name before it.
+    """The page of a run, held against `parent`: by default the run it began with, or the one of its name before it.
 
     Raises RequestError for a run without a plan.
     """
     record, folder = store.record(run_dir), RunFolder(run_dir)
     told = history.read(folder)
-    before = parent or _before(record)
+    held_against = parent or ancestry.find(record)
     sections = [
         _summary(record, folder),
         _failure(record),
@@ -30,16 +31,18 @@ def of_run(run_dir: Path, *, parent: Path | None) -> str:
         section("What happened", table(("time", "event", ""), _events(told))),
         section("Environment", "".join(_nodes(told))),
         section("Settings", facts(_settings(folder))),
-        _parent(folder, before),
+        _parent(folder, held_against),
     ]
     return page(f"{record.name} · {record.run_id}", sections)
 
 
 def _summary(record: RunRecord, folder: RunFolder) -> str:
     total = f"/{record.total_steps}" if record.total_steps else ""
+    begun = ancestry.beginning(folder)
     rows = [
         ("state", record.state),
         ("created", record.created),
+        ("began with", f"{begun.checkpoint} of {begun.run}" if begun else ""),
         ("step", f"{record.step}{total}"),
         ("epoch", str(record.epoch)),
         ("attempts", str(record.attempts)),
@@ -107,15 +110,3 @@ def _differing(rows: Sequence[Row]) -> Iterator[Cells]:
     for row in rows:
         if row.differs:
             yield row.name, *row.values
-
-
-def _before(record: RunRecord) -> Path | None:
-    """The newest of the runs of this name that began before."""
-    run_dir = Path(record.run_dir)
-    earlier: list[Path] = []
-    for other in store.list_runs(run_dir.parent):
-        if other.run_id == record.run_id:
-            return earlier[-1] if earlier else None
-        if other.name == record.name and RunFolder(Path(other.run_dir)).plan.is_file():
-            earlier.append(Path(other.run_dir))
-    return None
