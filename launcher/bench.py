@@ -21,6 +21,7 @@ from launcher.store import RunFolder, RunRecord
 from launcher.timing import Lever, Report
 
 Say = Callable[[str], None]
+Take = Callable[[RunFolder], list[Answer]]
 
 AS_IT_IS = "as it is"
 SYNTHETIC = "with synthetic data"
@@ -61,23 +62,24 @@ def bench(
     Raises what a run raises before it starts, Ended where the job as it is fails or is stopped, and JobFailed where it
     makes too few steps.
     """
-    plan = _plan(job_path, overrides, runs_dir)
+    plan = planned(job_path, overrides, runs_dir)
     variants = list(_variants(plan, overrides, request, ablate=ablate))
-    measured: dict[str, list[list[Answer]]] = {variant.name: [] for variant in variants}
+    taken: dict[str, list[list[Answer]]] = {variant.name: [] for variant in variants}
     failed: dict[str, str] = {}
-    with _folder(runs_dir):
+    with own_folder(runs_dir):
         for turn in range(rounds):
             for variant in variants:
                 if variant.name not in failed:
                     say(f"round {turn + 1} of {rounds}: {variant.name}")
                     try:
-                        measured[variant.name].append(_measured(job_path, plan, variant, runs_dir, listener))
+                        found = measured(job_path, plan, variant, runs_dir, listener, take=answers)
+                        taken[variant.name].append(found)
                     except Ended as ended:
                         if variant.trial is None or ended.record.state != "FAILED":
                             raise
                         failed[variant.name] = _why(ended.record)
                         shutil.rmtree(ended.record.run_dir, ignore_errors=True)
-    return _report(plan, request, variants, measured, failed, command)
+    return _report(plan, request, variants, taken, failed, command)
 
 
 def read(path: Path) -> Report:
@@ -92,7 +94,7 @@ def read(path: Path) -> Report:
         ) from error
 
 
-def _plan(job_path: Path, overrides: Sequence[str], runs_dir: Path) -> Plan:
+def planned(job_path: Path, overrides: Sequence[str], runs_dir: Path) -> Plan:
     return Plan.from_json(launch.describe(job_path, overrides, runs_dir=runs_dir)["plan"])
 
 
@@ -128,8 +130,10 @@ def _whole(plan: Plan, variant: Variant) -> list[str]:
     return [*variant.overrides, *(f"{key}={value}" for key, value in settings.items())]
 
 
-def _measured(job_path: Path, plan: Plan, variant: Variant, runs_dir: Path, listener: Listener) -> list[Answer]:
-    """Run it once and take the ranks' answers; the run folder goes, unless the run failed."""
+def measured(
+    job_path: Path, plan: Plan, variant: Variant, runs_dir: Path, listener: Listener, *, take: Take
+) -> list[Answer]:
+    """Run it once and take what the ranks left; the run folder goes, unless the run failed."""
     record = launch.run(
         job_path,
         _whole(plan, variant),
@@ -145,13 +149,14 @@ def _measured(job_path: Path, plan: Plan, variant: Variant, runs_dir: Path, list
     try:
         if record.state != "SUCCEEDED":
             raise Ended(record)
-        return _answers(folder)
+        return take(folder)
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)
 
 
-def _answers(folder: RunFolder) -> list[Answer]:
-    answers = []
+def answers(folder: RunFolder) -> list[Answer]:
+    """Of all ranks. Raises JobFailed where one left none, or no step was measured."""
+    found = []
     for rank in range(folder.read_plan().world_size):
         try:
             answer = Answer.parse(folder.measured(rank).read_text())
@@ -164,19 +169,19 @@ def _answers(folder: RunFolder) -> list[Answer]:
                 "the job ended before a step was measured",
                 hint="fewer of --warmup and --steps, or a longer job; a script's steps are those of its optimizer",
             )
-        answers.append(answer)
-    return answers
+        found.append(answer)
+    return found
 
 
 def _report(
     plan: Plan,
     request: Request,
     variants: Sequence[Variant],
-    measured: dict[str, list[list[Answer]]],
+    taken: dict[str, list[list[Answer]]],
     failed: dict[str, str],
     command: str,
 ) -> Report:
-    base = measured[AS_IT_IS]
+    base = taken[AS_IT_IS]
     figures = timing.fold(base)
     leader = base[0][0]
     return Report(
@@ -194,9 +199,9 @@ def _report(
         warmup=request.warmup,
         steps=request.steps,
         figures=figures,
-        synthetic=timing.fold(measured[SYNTHETIC]) if request.synthetic else None,
+        synthetic=timing.fold(taken[SYNTHETIC]) if request.synthetic else None,
         levers=tuple(
-            _lever(variant.trial, figures, measured[variant.name], failed.get(variant.name, ""))
+            _lever(variant.trial, figures, taken[variant.name], failed.get(variant.name, ""))
             for variant in variants
             if variant.trial is not None
         ),
@@ -223,7 +228,7 @@ def _why(record: RunRecord) -> str:
 
 
 @contextlib.contextmanager
-def _folder(runs_dir: Path) -> Iterator[None]:
+def own_folder(runs_dir: Path) -> Iterator[None]:
     """The runs folder; one that was made for this is removed with its last run."""
     there = runs_dir.exists()
     try:

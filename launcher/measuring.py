@@ -24,6 +24,8 @@ class Request:
     steps: int
     synthetic: bool = False
     """Whether the first batch is handed out again and again, so that no step waits for its data."""
+    profile: bool = False
+    """Whether rank 0 is looked at by torch.profiler meanwhile, which makes its steps slower."""
 
     @property
     def length(self) -> int:
@@ -68,3 +70,49 @@ class Answer:
     def parse(cls, text: str) -> Answer:
         """Raises ValueError, with the place, where it is not one."""
         return typed.read(cls, json.loads(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operator or kernel, over all profiled steps. Times are seconds."""
+
+    name: str
+    calls: int
+    own: float
+    """Without the operators it called."""
+    whole: float
+    on_device: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Where the process waits for the device or for other processes."""
+
+    name: str
+    phase: str
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A piece of the last profiled step, in seconds from its beginning."""
+
+    lane: str
+    name: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What torch.profiler saw of rank 0."""
+
+    steps: int
+    seconds: float
+    busy: float
+    """Of these, how long the GPU computed; without one, how long an operator of torch ran."""
+    busy_what: str
+    operations: tuple[Operation, ...]
+    waits: tuple[Wait, ...]
+    spans: tuple[Span, ...]

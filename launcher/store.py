@@ -99,6 +99,14 @@ class RunFolder:
     def measured(self, rank: int) -> Path:
         return self.path / "measured" / f"rank-{rank}.json"
 
+    @property
+    def profile(self) -> Path:
+        return self.path / "measured" / "profile.json"
+
+    @property
+    def trace(self) -> Path:
+        return self.path / "measured" / "trace.json.gz"
+
     def append_event(self, event: Mapping[str, Any]) -> None:
         """Add one line to the record of what happened; readers pass over a torn one.
 

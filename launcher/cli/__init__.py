@@ -33,6 +33,7 @@ COMMANDS = {
     "verify-resume": "Kill and resume a job, and compare its bits with those of an undisturbed run.",
     "reproduce": "Run a recorded run again and say whether the same came of it.",
     "bench": "Time a job's steps, phase by phase, and what would make them quicker.",
+    "profile": "Look at a few steps with torch.profiler: one page and a trace.",
     "envcheck": "Check that this machine can train.",
     "init": "Make a small project that runs.",
     "completion": "Print what a shell needs to complete commands and run ids.",

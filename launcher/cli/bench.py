@@ -63,10 +63,8 @@ def command(
         return _compare(words[1:])
     if len(words) > 1:
         raise click.UsageError(f"one job at a time: {words[1]} is one too many")
-    if output is not None and not output.parent.is_dir():
-        raise RequestError(
-            f"{output}: there is no folder {output.parent}", hint="give a file in a folder that is there"
-        )
+    if output is not None:
+        check_folder(output)
     try:
         report = bench.bench(
             Path(words[0]),
@@ -77,7 +75,7 @@ def command(
             runs_dir=runs_dir,
             command=f"launcher {shlex.join(sys.argv[1:])}",
             say=lambda text: click.echo(text, err=True),
-            listener=_only_warnings,
+            listener=only_warnings,
         )
     except bench.Ended as ended:
         return ending.tell(ended.record, as_json=False, detached=False)
@@ -96,7 +94,13 @@ def _compare(files: tuple[str, ...]) -> int:
     return 1 if differences[0].verdict == "slower" else 0
 
 
-def _only_warnings(event: Mapping[str, Any]) -> None:
+def check_folder(file: Path) -> None:
+    """Before anything is run. Raises RequestError where a file could not be written."""
+    if not file.parent.is_dir():
+        raise RequestError(f"{file}: there is no folder {file.parent}", hint="mkdir it, or give another file")
+
+
+def only_warnings(event: Mapping[str, Any]) -> None:
     if event.get("event") == "warning":
         for line in sentences(event):
             click.echo(line, err=True)

@@ -37,6 +37,7 @@ COMMAND_LINE = {
     "bench": (
         "SPEC|COMPARE A B --warmup --steps --rounds --synthetic --ablate --set --json --runs-dir(LAUNCHER_RUNS_DIR)"
     ),
+    "profile": "SPEC --warmup --steps --output --set --runs-dir(LAUNCHER_RUNS_DIR)",
     "envcheck": "ARGUMENTS",
     "init": "DIR --kind",
     "completion": "SHELL",

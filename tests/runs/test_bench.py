@@ -1,4 +1,4 @@
-"""`launcher bench` on real runs: its clock held against another one, every kind of task, and nothing left behind."""
+"""`launcher bench` and `profile` on real runs: held against another clock, every kind of task, nothing left behind."""
 
 from __future__ import annotations
 
@@ -78,3 +78,19 @@ def test_a_job_that_fails_is_told_as_a_run_tells_it_and_kept(bench: Bench, tmp_p
     ended = bench.call("bench", job(tmp_path, "native", str(tmp_path / "target.py:build")))
     assert ended.exit_code == 1 and "ValueError: planted" in ended.stderr
     assert len(list(bench.runs_dir.iterdir())) == 1
+
+
+def test_a_profile_is_a_page_and_a_trace_and_nothing_else(bench: Bench, tmp_path: Path) -> None:
+    page = tmp_path / "seen.html"
+    ended = bench.call("profile", job(tmp_path, "native", "target_native.py:build"), "--output", str(page))
+    assert ended.exit_code == 0, ended.stderr
+    assert "aten::" in ended.stdout and "optimizer" in page.read_text()
+    assert (tmp_path / "seen.trace.json.gz").stat().st_size > 0
+    assert not bench.runs_dir.exists()
+
+
+def test_a_page_that_could_not_be_written_is_told_before_anything_runs(bench: Bench, tmp_path: Path) -> None:
+    path = job(tmp_path, "native", "target_native.py:build")
+    ended = bench.call("profile", path, "--output", str(tmp_path / "nowhere" / "seen.html"))
+    assert ended.exit_code == 2 and "there is no folder" in ended.stderr
+    assert not bench.runs_dir.exists()

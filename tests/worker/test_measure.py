@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from launcher.measuring import Answer, Request
 from launcher.store import RunFolder
 from launcher.worker.measure import capacity
 from launcher.worker.measure.stopwatch import HostClock, Stopwatch
+from launcher.worker.measure.tracing import Tracer
 from tests.worker import ranks
 
 
@@ -105,3 +108,23 @@ def test_two_ranks_measure_their_steps_and_what_they_wait_for_each_other(tmp_pat
         assert {"data wait", "forward", "backward", "reduce wait", "optimizer"} <= answer.phases.keys()
         assert sum(answer.steps) == pytest.approx(sum(map(sum, answer.phases.values())))
         assert answer.flops_per_step and answer.samples == 3 * 12 + 8  # the data's 56 samples end within
+
+
+def test_a_profile_tells_operators_and_where_it_waited(tmp_path: Path) -> None:
+    watch, matrix = Stopwatch(HostClock()), torch.randn(64, 64)
+    tracer = Tracer(watch, torch.device("cpu"))
+    watch.runs = True
+    tracer.start()
+    for _ in range(3):
+        watch.begin_step()
+        watch.enter("forward")
+        (matrix @ matrix).sum().item()
+        watch.leave()
+    tracer.stop()
+    seen = tracer.profile()
+    assert seen.steps == 2 and 0 < seen.busy <= seen.seconds
+    assert "aten::mm" in {each.name for each in seen.operations}
+    assert [(each.name, each.phase) for each in seen.waits] == [("aten::item", "forward")]
+    assert {"phases", "operators"} == {span.lane for span in seen.spans}
+    tracer.export(tmp_path / "trace.json.gz")
+    assert json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]

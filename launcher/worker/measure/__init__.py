@@ -16,6 +16,7 @@ from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
 from launcher.worker.measure import capacity, seams
 from launcher.worker.measure.stopwatch import DeviceClock, HostClock, Stopwatch
+from launcher.worker.measure.tracing import Tracer
 from launcher.worker.tasks import Adapter
 
 COUNTED = 2
@@ -37,9 +38,7 @@ def run(task: Adapter, context: Context, request: Request) -> Outcome:
         outcome = Outcome(
             step=context.step, epoch=context.epoch, metrics={}, checkpoint=None, weights_sha256=None, stopped=False
         )
-    answer = RunFolder(Path(context.plan.run_dir)).measured(context.rank)
-    answer.parent.mkdir(exist_ok=True, mode=0o700)
-    write_whole(answer, json.dumps(dataclasses.asdict(measured.answer())))
+    measured.leave_in(RunFolder(Path(context.plan.run_dir)))
     return outcome
 
 
@@ -51,6 +50,7 @@ class Measured:
         self._request = request
         self._kind = context.plan.spec.task.kind
         self._watch = Stopwatch(DeviceClock() if context.device.type == "cuda" else HostClock())
+        self._tracer = Tracer(self._watch, context.device) if request.profile and context.rank == 0 else None
         self._counter = capacity.Counter()
         self._step = 0
         self._by_duties = False
@@ -91,7 +91,16 @@ class Measured:
         if self._kind == "script":
             register_optimizer_step_post_hook(self._optimizer_stepped)
 
-    def answer(self) -> Answer:
+    def leave_in(self, folder: RunFolder) -> None:
+        """Write down what came of it."""
+        file = folder.measured(self._context.rank)
+        file.parent.mkdir(exist_ok=True, mode=0o700)
+        if self._tracer is not None:
+            write_whole(folder.profile, json.dumps(dataclasses.asdict(self._tracer.profile())))
+            self._tracer.export(folder.trace)
+        write_whole(file, json.dumps(dataclasses.asdict(self._answer())))
+
+    def _answer(self) -> Answer:
         steps, phases = self._watch.times()
         device, precision = self._context.device, self._context.plan.precision
         unseen = dict(seams.UNSEEN[self._kind])
@@ -123,9 +132,13 @@ class Measured:
         if step == warmup + 1:
             capacity.forget_peak(self._context.device)
             self._watch.runs = True
+            if self._tracer is not None:
+                self._tracer.start()
         self._watch.begin_step()
         if step == warmup + self._request.steps + 1:
             self._watch.runs = False
+            if self._tracer is not None:
+                self._tracer.stop()
             self._peak_memory = capacity.peak(self._context.device)
             if self._kind == "script":
                 raise Enough

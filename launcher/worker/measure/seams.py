@@ -6,7 +6,7 @@ These are put in for a measured run only, once, before it begins; the ordinary o
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any
 
@@ -52,7 +52,10 @@ def put_in(watch: Stopwatch, context: Context) -> None:
             module.to_device = timed(watch, "host to device", batches.to_device)  # type: ignore[attr-defined]
     if context.plan.spec.task.kind == "lightning":
         _watch_training_step(watch)
-    _watch_optimizers(watch, several_ranks=context.world_size > 1)
+    if context.plan.spec.task.kind != "native":  # whose steps are seen without a hook, for which torch takes longer
+        _watch_optimizers(watch)
+    if context.world_size > 1:
+        _watch_gradients(watch, hooked=context.plan.spec.task.kind != "native")
     timetable.Timetable.validates = lambda *_: False  # type: ignore[method-assign]
 
 
@@ -89,20 +92,34 @@ class Batches:
         batches.Stream.__iter__ = lambda stream: cls(watch, theirs(stream), synthetic=synthetic)  # type: ignore[method-assign]
 
 
-def _watch_optimizers(watch: Stopwatch, *, several_ranks: bool) -> None:
-    """Every optimizer of the process, whoever steps it; and the gradients of what it steps."""
+def _watch_optimizers(watch: Stopwatch) -> None:
+    """Every optimizer of the process, whoever steps it."""
+    register_optimizer_step_pre_hook(lambda *_: watch.enter("optimizer"))
+    register_optimizer_step_post_hook(lambda *_: watch.leave())
+
+
+def _watch_gradients(watch: Stopwatch, *, hooked: bool) -> None:
+    """Of each parameter that is stepped, from its first step on."""
     known: set[int] = set()
 
-    def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if several_ranks and id(optimizer) not in known:
-            known.add(id(optimizer))
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    parameter.register_post_accumulate_grad_hook(lambda _: watch.gradient_ready())
-        watch.enter("optimizer")
+    def notice(parameters: Iterable[Any]) -> None:
+        for parameter in parameters:
+            if id(parameter) not in known and parameter.requires_grad and parameter.is_leaf:
+                known.add(id(parameter))
+                parameter.register_post_accumulate_grad_hook(lambda _: watch.gradient_ready())
 
-    register_optimizer_step_pre_hook(before)
-    register_optimizer_step_post_hook(lambda *_: watch.leave())
+    def of_groups(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for group in optimizer.param_groups:
+            notice(group["params"])
+
+    def stepped(own: optimization.Optimization) -> None:
+        notice(own.parameters)
+        step(own)
+
+    step = optimization.Optimization.step
+    setattr(optimization.Optimization, "step", stepped)  # noqa: B010  (as the seams above)
+    if hooked:
+        register_optimizer_step_pre_hook(of_groups)
 
 
 def _watch_training_step(watch: Stopwatch) -> None:

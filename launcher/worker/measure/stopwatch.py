@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -70,6 +71,9 @@ class Stopwatch:
         self._marks: list[tuple[str, Any]] = []
         self._within: list[str] = []
         self._reduced: Any = None
+        self.label: Callable[[str], AbstractContextManager[Any]] | None = None
+        """What a profiler is to show of a phase."""
+        self._labels: list[AbstractContextManager[Any]] = []
 
     def begin_step(self) -> None:
         if self.runs:
@@ -79,11 +83,16 @@ class Stopwatch:
 
     def enter(self, phase: str) -> None:
         self._within.append(phase)
+        if self.label is not None:
+            self._labels.append(self.label(phase))
+            self._labels[-1].__enter__()
         if self.runs:
             self._marks.append((phase, self.clock.mark()))
 
     def leave(self) -> None:
         left = self._within.pop()
+        if self._labels:
+            self._labels.pop().__exit__(None, None, None)
         if self.runs:
             if left == "backward" and self._reduced is not None:
                 self._marks.append(("reduce wait", self._reduced))
