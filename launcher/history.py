@@ -13,7 +13,7 @@ from launcher.store import RunFolder
 Points = tuple[tuple[int, float], ...]
 """A value by step; not a number where the run logged one that is not finite."""
 
-NOTABLE = ("attempt", "resumed", "warning", "retrying", "stopping", "finished")
+NOTABLE = ("attempt", "resumed", "warning", "retrying", "stopping", "pruned", "finished")
 
 
 @dataclass(frozen=True, kw_only=True)

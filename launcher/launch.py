@@ -86,6 +86,18 @@ def resume(run_dir: Path, *, detach: bool, listener: Listener) -> RunRecord:
     return _go_on(RunFolder(run_dir.resolve()), detach=detach, listener=listener)
 
 
+def rejoin(run_dir: Path, *, listener: Listener) -> RunRecord:
+    """`resume`, or where a scheduler still has the run, watch it again."""
+    folder = RunFolder(run_dir)
+    known = folder.read_submission()
+    queue = backends.named(known["backend"]).queue if known else None
+    if known is None or queue is None or queue.state(known["job"]) is None:
+        return resume(run_dir, detach=False, listener=listener)
+    stop_request = StopRequest()
+    stop_request.install()
+    return submitted.watch(folder, queue, known["job"], listener, stop_request)
+
+
 def describe(job_path: Path, overrides: Sequence[str], *, runs_dir: Path) -> dict[str, Any]:
     """What `run` would do, as data: the plan with its reasons, and each node's command. Nothing is written."""
     spec = draft.load(job_path, overrides)

@@ -25,6 +25,9 @@ from launcher.plan import Plan
 State = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED", "UNKNOWN"]
 STATES = get_args(State)
 
+SWEEPS = "sweeps"
+"""Beside the runs, the folder of the sweeps' own; their ids are of the same form."""
+
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}-\d{8}T\d{6}-[0-9a-f]{4}")
 
 
@@ -164,11 +167,13 @@ def new_run_id(name: str) -> str:
     return f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
-def find(runs_dir: Path, name: str) -> Path:
+def find(runs_dir: Path, name: str, noun: str = "run") -> Path:
     """The folder of the run with this id, unique prefix of one, or `latest`."""
     runs = sorted(_folders(runs_dir), key=_age)
     if not runs:
-        raise RequestError(f"{runs_dir}: no runs here", hint="--runs-dir or LAUNCHER_RUNS_DIR says where else to look")
+        raise RequestError(
+            f"{runs_dir}: no {noun}s here", hint="--runs-dir or LAUNCHER_RUNS_DIR says where else to look"
+        )
     if name == "latest":
         return runs[-1]
     matches = [run for run in runs if run.name == name] or [run for run in runs if name and run.name.startswith(name)]
@@ -176,12 +181,12 @@ def find(runs_dir: Path, name: str) -> Path:
         return matches[0]
     if matches:
         raise RequestError(
-            f"{name}: {len(matches)} runs begin so: " + ", ".join(run.name for run in matches[-5:]),
+            f"{name}: {len(matches)} {noun}s begin so: " + ", ".join(run.name for run in matches[-5:]),
             hint="give more letters of the id",
         )
     nearest = difflib.get_close_matches(name, [run.name for run in runs], n=3, cutoff=0.3)
     raise RequestError(
-        f"{name}: no such run in {runs_dir}",
+        f"{name}: no such {noun} in {runs_dir}",
         hint=f"nearest: {', '.join(nearest)}" if nearest else "`launcher runs` lists them",
     )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "Start a job and watch it to its end.",
+    "sweep": "Try many settings of a job, and find the best.",
     "validate": "Check a job file without starting anything.",
     "schema": "Print the JSON Schema of job files.",
     "runs": "List the runs.",

@@ -35,5 +35,17 @@ def answer(group: click.Group, instruction: str) -> int:
 
 def run_ids(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The runs in the folder that the line names, the newest first."""
-    names = ["latest", *reversed(store.ids(Path(ctx.params.get("runs_dir") or "runs")))]
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return _items(store.ids(_runs_dir(ctx)), incomplete)
+
+
+def sweep_ids(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The sweeps beside those runs, the newest first."""
+    return _items(store.ids(_runs_dir(ctx) / store.SWEEPS), incomplete)
+
+
+def _runs_dir(ctx: click.Context) -> Path:
+    return Path(ctx.params.get("runs_dir") or "runs")
+
+
+def _items(ids: list[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in ["latest", *reversed(ids)] if name.startswith(incomplete)]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from launcher.cli import boundary
+from launcher.cli import boundary, options
 from launcher.cli.traceback import own_frames
 from launcher.cli.wording import clean_lines, metrics, steps
 from launcher.store import RunRecord
@@ -138,6 +136,4 @@ def _resume(record: RunRecord) -> str:
 
 def _where(record: RunRecord) -> str:
     """The option that finds the run again, where the default does not."""
-    folder = Path(record.run_dir).parent
-    default = Path(os.environ.get("LAUNCHER_RUNS_DIR") or "runs").resolve()
-    return "" if folder.resolve() == default else f" --runs-dir {shlex.quote(str(folder))}"
+    return options.where(Path(record.run_dir).parent)

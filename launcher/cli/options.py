@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +39,16 @@ def run_names(command: Command) -> Command:
     return click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=_run_ids)(command)
 
 
+def sweep_name(command: Command) -> Command:
+    """The argument SWEEP: an id, the beginning of one, or `latest`."""
+    return click.argument("sweep", metavar="SWEEP", shell_complete=_sweep_ids)(command)
+
+
+def run_or_sweep_name(command: Command) -> Command:
+    """The argument RUN|SWEEP."""
+    return click.argument("run", metavar="RUN|SWEEP", shell_complete=_run_and_sweep_ids)(command)
+
+
 def as_json(help_text: str) -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=help_text)
 
@@ -48,7 +60,24 @@ def watching(command: Command) -> Command:
     return detach(events(runs_dir(command)))
 
 
+def where(runs_dir: Path) -> str:
+    """The option that names this folder of runs, where it is not the default."""
+    default = Path(os.environ.get("LAUNCHER_RUNS_DIR") or "runs").resolve()
+    return "" if runs_dir.resolve() == default else f" --runs-dir {shlex.quote(str(runs_dir))}"
+
+
 def _run_ids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from launcher.cli.completion import run_ids  # only a shell that completes needs it
 
     return run_ids(ctx, parameter, incomplete)
+
+
+def _sweep_ids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from launcher.cli.completion import sweep_ids
+
+    return sweep_ids(ctx, parameter, incomplete)
+
+
+def _run_and_sweep_ids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    sweeps = _sweep_ids(ctx, parameter, incomplete)
+    return [*_run_ids(ctx, parameter, incomplete), *(item for item in sweeps if item.value != "latest")]

@@ -114,6 +114,7 @@ _TELLERS: dict[str, Callable[[Event], Iterator[str]]] = {
     "log": _log,
     "resumed": lambda event: iter([f"resumed at step {event['step']} from {event['name']}"]),
     "validated": lambda event: iter([f"validated at step {event['step']}: {figures(event['metrics'])}"]),
+    "pruned": lambda event: iter([f"pruned at step {event['step']}: {figures({event['metric']: event['value']})}"]),
     "checkpoint": lambda event: iter([f"saved {event['name']}"]),
     "hang": lambda event: (f"hang: {line}" for line in clean_lines(str(event["text"]))),
     "warning": lambda event: (f"warning: {line}" for line in clean_lines(str(event["text"]))),

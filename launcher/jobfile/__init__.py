@@ -69,6 +69,13 @@ def read_as(
     return record
 
 
+def overridden(text: bytes, overrides: Sequence[str]) -> Any:
+    """What a job file that was checked says, with the settings laid over it."""
+    document = read(text, lambda line: Place(line, str(line)))
+    options.apply(document, overrides)
+    return document.data
+
+
 def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the job file, for the completion and checks of editors."""
     from launcher.jobfile import validator

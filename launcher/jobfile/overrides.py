@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from launcher.errors import printable
+from launcher.jobfile.scalars import plain
 from launcher.jobfile.source import MAX_BYTES, Document, Fault, KeyPath, Place, dotted, read
+
+_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+"""Text that reads as itself without quotes."""
 
 
 def apply(document: Document, overrides: Sequence[str]) -> None:
@@ -20,6 +26,12 @@ def apply(document: Document, overrides: Sequence[str]) -> None:
             document.faults.append(Fault(place, (), str(error)))
             continue
         _move(document, path, place)
+
+
+def setting(key: str, value: Any) -> str:
+    """The override that sets a key to a value."""
+    bare = isinstance(value, str) and _BARE.fullmatch(value) and plain(value) == value
+    return f"{key}={value if bare else json.dumps(value)}"
 
 
 def _parsed(override: str, place: Place) -> tuple[KeyPath, Any]:

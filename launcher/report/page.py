@@ -20,7 +20,7 @@ h1 { font-size: 1.3rem; overflow-wrap: anywhere } h2 { font-size: 1.05rem; margi
 dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .1rem 1rem; margin: 0 0 1rem }
 dt { color: var(--faint); overflow-wrap: anywhere }
 dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; font-variant-numeric: tabular-nums }
-.wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
+pre { overflow-x: auto; font-size: .85em } .wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 th, td { padding: .25rem .6rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule);
   overflow-wrap: break-word; max-width: 24rem } th { color: var(--faint); font-weight: 500 }
 figure { margin: 0 0 1.2rem; break-inside: avoid } figcaption { color: var(--faint) }

@@ -30,6 +30,17 @@ def picture(title: str, series: Mapping[str, Points]) -> str:
     return f"<figure><figcaption>{escape(title)}{_legend(drawn)}</figcaption>{drawing}</figure>"
 
 
+def scatter(title: str, points: Sequence[tuple[float, float]]) -> str:
+    """A figure with a dot for each point, or nothing where there is none."""
+    if not points:
+        return ""
+    across, up = [x for x, _ in points], [y for _, y in points]
+    frame = _Frame(ticks(min(across), max(across)), ticks(min(up), max(up)))
+    dots = "".join(_dot("line-0", x, y, frame) for x, y in points)
+    drawing = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{_axes(frame)}{dots}</svg>'
+    return f"<figure><figcaption>{escape(title)}</figcaption>{drawing}</figure>"
+
+
 def thinned(points: Points) -> Points:
     """At most MOST_POINTS of them: of each stretch the lowest and the highest, so that no spike is lost."""
     if len(points) <= MOST_POINTS:
@@ -88,10 +99,13 @@ def _line(number: int, points: Points, frame: _Frame) -> str:
 def _stroke(number: int, part: Sequence[tuple[int, float]], frame: _Frame) -> str:
     colour = f"line-{number % COLOURS}"
     if len(part) == 1:
-        step, value = part[0]
-        return f'<circle class="{colour} dot" cx="{frame.x(step):.1f}" cy="{frame.y(value):.1f}" r="3"/>'
+        return _dot(colour, *part[0], frame)
     places = " ".join(f"{frame.x(step):.1f},{frame.y(value):.1f}" for step, value in part)
     return f'<polyline class="{colour}" points="{places}"/>'
+
+
+def _dot(colour: str, x: float, y: float, frame: _Frame) -> str:
+    return f'<circle class="{colour} dot" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3"/>'
 
 
 def _unbroken(points: Points) -> Iterator[list[tuple[int, float]]]:

@@ -51,6 +51,9 @@ def asked(shell: str, words: str) -> list[str]:
     return [line.partition("\t")[0] for line in done.stdout.splitlines() if line]
 
 
+SWEEP = "mlp-sweep-20261122T051900-ab12"
+
+
 @pytest.mark.usefixtures("on_path")
 @pytest.mark.parametrize("shell", ASKS)
 def test_a_shell_completes_commands_and_run_ids(shell: str) -> None:
@@ -83,6 +86,15 @@ def test_every_place_that_takes_a_run_completes_one(launcher: Cli, runs: Path, m
     complete = completions(launcher, monkeypatch)
     for command in ("show", "logs", "stop", "resume", "reproduce", "report", f"compare {RUN}"):
         assert complete(f"{command} ") == ["latest", RUN], command
+
+
+def test_sweeps_are_completed_where_one_is_taken(launcher: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished_run(runs)
+    (runs / "sweeps" / SWEEP).mkdir(parents=True)
+    complete = completions(launcher, monkeypatch)
+    for command in ("resume", "status", "best", "plot"):
+        assert complete(f"sweep {command} ") == ["latest", SWEEP], command
+    assert complete("report mlp-") == [RUN, SWEEP]
 
 
 def test_the_runs_are_those_of_the_folder_that_the_line_names(

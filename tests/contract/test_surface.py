@@ -8,22 +8,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+from pydantic import TypeAdapter
 
 from launcher import errors, jobfile, store
 from launcher.cli import COMMANDS
+from launcher.sweep.spec import SweepSpec
 
 COMMAND_LINE = {
     "run": (
         "SPEC --nodes --procs-per-node --backend --hosts --preflight --set --resume --from --dry-run --detach --json"
         " --runs-dir(LAUNCHER_RUNS_DIR)"
     ),
+    "sweep": "start resume status best plot",
     "validate": "SPEC",
     "schema": "",
     "runs": "--json --runs-dir(LAUNCHER_RUNS_DIR)",
     "show": "RUN --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "logs": "RUN --rank --follow --runs-dir(LAUNCHER_RUNS_DIR)",
     "compare": "RUN RUN... --all --curve --json --runs-dir(LAUNCHER_RUNS_DIR)",
-    "report": "RUN --output --parent --runs-dir(LAUNCHER_RUNS_DIR)",
+    "report": "RUN|SWEEP --output --parent --runs-dir(LAUNCHER_RUNS_DIR)",
     "export": "RUN --format --output --checkpoint --model --tolerance --opset --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "serve": (
         "RUN|FILE --host --port --token(LAUNCHER_SERVE_TOKEN) --max-batch --latency --queue --max-body --checkpoint"
@@ -42,6 +45,31 @@ COMMAND_LINE = {
     "init": "DIR --kind",
     "completion": "SHELL",
     "images": "list lock build test diff",
+}
+
+SWEEP_COMMANDS = {
+    "start": "SPEC --sweep --set --join --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "resume": "SWEEP --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "status": "SWEEP --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "best": "SWEEP --output --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "plot": "SWEEP --runs-dir(LAUNCHER_RUNS_DIR)",
+}
+"""`launcher sweep SPEC` is short for `launcher sweep start SPEC`."""
+
+SWEEP_FILE = {
+    "metric": "text",
+    "mode": "min | max",
+    "space": "keys",
+    "trials": "1..100000 | null",
+    "sampler": "tpe | random | grid | cmaes",
+    "parallel": "1..1024",
+    "workers": "1..1024",
+    "seed": f"0..{2**63 - 1}",
+    "pruner.kind": "none | median | halving",
+    "pruner.startup": "1..",
+    "pruner.warmup": "0..",
+    "pruner.factor": "2..64",
+    "storage": "text | null",
 }
 
 JOB_FILE = {
@@ -145,6 +173,16 @@ def test_the_commands_and_their_options_are_those_agreed_on() -> None:
     assert {name: " ".join(parameters(name)) for name in COMMANDS} == COMMAND_LINE
 
 
+def test_the_commands_of_a_sweep_are_those_agreed_on() -> None:
+    commands = importlib.import_module("launcher.cli.sweep").command.commands
+    assert {name: " ".join(options(command)) for name, command in commands.items()} == SWEEP_COMMANDS
+
+
+def test_the_keys_of_a_sweep_file_and_what_they_take_are_those_agreed_on() -> None:
+    described = TypeAdapter(SweepSpec).json_schema()
+    assert dict(leaves(described, described)) == SWEEP_FILE
+
+
 def test_the_keys_of_a_job_file_and_what_they_take_are_those_agreed_on() -> None:
     described = jobfile.schema()
     assert dict(leaves(described, described)) == JOB_FILE
@@ -176,6 +214,10 @@ def test_a_record_goes_into_json_under_the_names_of_its_fields() -> None:
 def parameters(name: str) -> Iterator[str]:
     command = importlib.import_module(f"launcher.cli.{name.replace('-', '_')}").command
     yield from getattr(command, "commands", ())
+    yield from options(command)
+
+
+def options(command: click.Command) -> Iterator[str]:
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
             yield (parameter.metavar or parameter.name or "").upper()

@@ -1,0 +1,154 @@
+"""Where a sweep's trials are kept: a journal file, Redis, or a relational database, behind Optuna's storages."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from launcher.errors import EnvironmentUnfit, RequestError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.storages.journal import BaseJournalBackend
+    from optuna.storages.journal._file import BaseJournalFileLock
+
+LONGEST_LINE = 1 << 20
+"""Bytes; the journal's lines are shorter."""
+REDIS = ("redis", "rediss", "unix")
+DIALECTS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+"""What SQLAlchemy is told instead: the driver that the extra installs."""
+PACKAGES = {"redis": "redis", "rediss": "redis", "unix": "redis", "postgres": "psycopg", "postgresql": "psycopg"}
+
+
+def need(package: str, purpose: str) -> None:
+    """Raises RequestError where a package of the extra is missing."""
+    if importlib.util.find_spec(package) is None:
+        raise RequestError(
+            f"{purpose} needs the package {package}, which is not installed here", hint="pip install 'launcher[sweep]'"
+        )
+
+
+def connect(url: str | None, journal: Path, sweep_id: str) -> BaseStorage:
+    """The storage of a sweep. Raises RequestError for a URL of no known kind, EnvironmentUnfit where nobody answers."""
+    need("optuna", "a sweep")
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import JournalStorage, RDBStorage, get_storage
+
+    if url is None:
+        return JournalStorage(_file(journal))
+    url = _given(url)
+    scheme = urlsplit(url).scheme
+    if scheme in PACKAGES:
+        need(PACKAGES[scheme], f"the storage {masked(url)}")
+    with unfit(url):
+        if scheme in REDIS:
+            return JournalStorage(_redis(url, sweep_id))
+        try:
+            known = url.replace(scheme, DIALECTS.get(scheme, scheme), 1)
+            return get_storage(RDBStorage(known, engine_kwargs={"pool_pre_ping": True}))
+        except (ValueError, ImportError) as error:
+            raise RequestError(
+                f"storage: {masked(url)} is the URL of no storage that can be reached from here ({_first_line(error)})",
+                hint="redis://host:6379/0, postgresql://user@host/database, or nothing for a journal file",
+            ) from error
+        except StorageInternalError as error:
+            raise EnvironmentUnfit(_lost(url, error), hint=REMEDY) from error
+
+
+REMEDY = "see that it runs and that this machine may reach it; then launcher sweep resume"
+
+
+@contextmanager
+def unfit(url: str | None) -> Iterator[None]:
+    """A storage that does not answer becomes EnvironmentUnfit, with its URL but not its password."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
+    if importlib.util.find_spec("redis") is not None:
+        from redis.exceptions import RedisError
+
+        errors = (*errors, RedisError)
+    try:
+        yield
+    except errors as error:
+        raise EnvironmentUnfit(_lost(_given(url) if url else "the journal", error), hint=REMEDY) from error
+
+
+def masked(url: str) -> str:
+    """A URL as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def _lost(url: str, error: Exception) -> str:
+    reason = re.sub(r"\s+", " ", _first_line(error.__cause__ or error))
+    return f"the sweep's storage {masked(url)} does not answer: {reason}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _given(url: str) -> str:
+    """The URL itself, or that in the variable that `env:NAME` names."""
+    if not url.startswith("env:"):
+        return url
+    name = url.removeprefix("env:")
+    if not os.environ.get(name):
+        raise RequestError(f"storage: the variable {name} is not set", hint=f"export {name}=postgresql://…")
+    return os.environ[name]
+
+
+def _file(journal: Path) -> BaseJournalBackend:
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalFileBackend(str(journal), lock_obj=cast("BaseJournalFileLock", JournalLock(journal)))
+
+
+class JournalLock:
+    """Held while a line is added to the journal, and let go by the kernel when its holder is killed.
+
+    Optuna's own lock is a file that a killed holder leaves behind for half a minute.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        self._descriptor = os.open(self._journal, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        _cut_torn(self._descriptor)
+        return True
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+def _cut_torn(descriptor: int) -> None:
+    """Remove the half line of a writer that was killed: what is added next would be lost with it."""
+    size = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, LONGEST_LINE, max(0, size - LONGEST_LINE))
+    if tail and not tail.endswith(b"\n"):
+        os.ftruncate(descriptor, size - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def _redis(url: str, sweep_id: str) -> BaseJournalBackend:
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages.journal import JournalRedisBackend
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return JournalRedisBackend(url, prefix=f"launcher:{sweep_id}")

@@ -1,0 +1,44 @@
+"""The use case: a sweep is begun, joined by another worker, or gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from launcher import machine
+from launcher.attempt import StopRequest
+from launcher.sweep import board, devices, folder, storage
+from launcher.sweep.board import Board
+from launcher.sweep.folder import Sweep
+from launcher.sweep.worker import Listener, Worker
+
+
+def start(
+    job_path: Path, sweep_path: Path, overrides: Sequence[str], *, runs_dir: Path, join: str | None, listener: Listener
+) -> bool:
+    """Begin a sweep, or as a further worker `join` one whose storage both reach. Whether all its trials are over.
+
+    Raises LauncherError before anything is written.
+    """
+    sweep = folder.read(job_path, sweep_path, overrides, runs_dir, join)
+    return _work(sweep, listener, board.join if join else board.create)
+
+
+def resume(sweep_dir: Path, *, listener: Listener) -> bool:
+    """Go on with a sweep, or help those that work on it. Whether all its trials are over."""
+    return _work(folder.opened(sweep_dir), listener, board.create)
+
+
+def _work(sweep: Sweep, listener: Listener, board_of: Callable[..., Board]) -> bool:
+    url = sweep.spec.storage
+    devices.share(sweep.job_spec, machine.inspect(), sweep.spec.parallel)
+    if url is not None:
+        storage.connect(url, sweep.journal, sweep.id)
+    folder.write(sweep)
+    with storage.unfit(url):
+        kept = storage.connect(url, sweep.journal, sweep.id)
+        trials = board_of(kept, sweep.id, sweep.spec, sweep.digest)
+        stop = StopRequest()
+        stop.install()
+        listener({"event": "sweep", "id": sweep.id, "folder": str(sweep.folder), "trials": sweep.spec.count})
+        return Worker(sweep, trials, listener, stop).work()
