@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Callable
 
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 
     from envcheck.check import Verdict
     from envcheck.sections.cluster import Cluster
+
+COMPUTING = re.compile(r"torch|numpy|triton|lightning|pytorch-(lightning|ignite)|nvidia-.+")
+"""Packages that decide what is computed, or speak to each other."""
+MOST_NAMED = 5
 
 
 @check("CLU002", remedy="install the same torch on {host}: python -m pip install torch=={wanted}", modes=("F65",))
@@ -58,10 +64,10 @@ def hardware_and_python_are_the_same(cluster: Cluster) -> Outcome:
 
     The slowest GPU sets the pace of all; objects pickled by one Python may not be read by another.
     """
-    for what in ("gpus", "python", "glibc"):
-        verdict = _alike(cluster, what, warn)
-        if verdict:
-            return verdict
+    for what, verdict in (("python", fail), ("gpus", warn), ("glibc", warn)):
+        found = _alike(cluster, what, verdict)
+        if found:
+            return found
     return None
 
 
@@ -121,21 +127,21 @@ def variables_are_the_same(cluster: Cluster) -> Outcome:
 
 
 @check("CLU017", remedy="install by one lock file on all hosts; on {host}: python -m pip install '{wanted}'",
-       severity=Status.WARN, modes=("F65",))  # fmt: skip
+       modes=("F65",))  # fmt: skip
 def packages_are_the_same(cluster: Cluster) -> Outcome:
     """All installed packages have one version on all hosts.
 
-    Ranks with different versions compute differently and still exchange gradients: there is no error, and no other run
-    will give these bits.
+    Of those that compute, or speak to each other, another version is a fault: a hang, or other numbers.
     """
     there = {node.host: node.packages for node in cluster.nodes if node.packages}
-    for name in sorted({name for one in there.values() for name in one}):
-        verdict = _odd(
-            {host: f"{name}=={one[name]}" if name in one else f"no {name}" for host, one in there.items()}, "", warn
-        )
-        if verdict:
-            return verdict
-    return None
+    names = sorted({name for one in there.values() for name in one})
+    found = []
+    for name in sorted(names, key=lambda name: not COMPUTING.fullmatch(name)):
+        told = {host: f"{name}=={one[name]}" if name in one else f"no {name}" for host, one in there.items()}
+        found += [odd] if (odd := _odd(told, "", fail if COMPUTING.fullmatch(name) else warn)) else []
+    more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    saw = "; ".join(odd.saw for odd in found[:MOST_NAMED]) + more
+    return dataclasses.replace(found[0], saw=saw) if found else None
 
 
 def _alike(cluster: Cluster, what: str, verdict: Callable[..., Verdict] = fail) -> Verdict | None:

@@ -81,7 +81,7 @@ def settle(spec: JobSpec, job_path: Path) -> JobSpec:
 def machine(spec: JobSpec) -> Machine:
     """What the least of the hosts offers. Raises LauncherError when one cannot be reached or two are one."""
     seen = survey.look(_routes(spec), _look(spec), meet=False)
-    fitness.require([*fitness.of_each(spec.ssh.hosts, seen, WORDS), *fitness.of_all(spec.ssh.hosts, seen)])
+    fitness.require([*fitness.of_each(spec.ssh.hosts, seen, WORDS), *fitness.of_all(spec.ssh.hosts, seen, WORDS)])
     return fitness.least(seen)
 
 

@@ -37,7 +37,7 @@ def admit(
         for path in written:
             path.unlink(missing_ok=True)
     faults = [*fitness.of_shared_folder(hosts, seen, nonce, words), *fitness.of_each(hosts, seen, words)]
-    faults += [*fitness.of_all(hosts, seen), *fitness.of_network(hosts, seen, words), *_strays(hosts, seen)]
+    faults += [*fitness.of_all(hosts, seen, words), *_strays(hosts, seen)]
     for warning in fitness.require(faults):
         tell({"event": "warning", "text": f"{warning.message}; {warning.hint}"})
 

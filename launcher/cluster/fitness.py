@@ -1,13 +1,13 @@
-"""Whether nodes fit together for a run, by what was seen on each. Pure."""
+"""Whether nodes fit together for a run, by what was seen on each: envcheck judges, and here are launcher's own needs
+and words. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from envcheck import checks
-from envcheck.check import Status, judge
+from envcheck.check import Result, Status, judge
 from envcheck.facts import Facts
 from envcheck.sections.cluster import Cluster, Identity, Node
 from launcher.cluster.probe import FULL_PACKETS
@@ -16,21 +16,14 @@ from launcher.errors import EnvironmentUnfit
 from launcher.plan import Machine
 
 OLDEST_PYTHON = (3, 11)
-BETWEEN = ("CLU008", "CLU014")
-"""envcheck's checks of what lies between the nodes: clocks, and one machine under two names."""
+BETWEEN = ("CLU006", "CLU008", "CLU011", "CLU012", "CLU014", "CLU017")
+"""envcheck's checks of what lies between the nodes: Python, clocks, files, ports, names and packages."""
 FREE_WARNING = 1 << 30
 FREE_LIMIT = 64 << 20
 """Bytes that must be free for logs and checkpoints."""
+NARROW = "set one MTU on the whole way"
 SLOW_LOOK_UP = 0.5
 """Seconds; torch's store asks for the name of each address that connects."""
-
-# Of these the versions must be the same on every node: they decide what is computed, or speak to each other.
-COMPUTING = ("torch", "numpy", "triton", "lightning", "pytorch-lightning", "pytorch-ignite")
-COMPUTING_PREFIX = "nvidia-"
-
-
-Prints = Mapping[str, Mapping[str, Any] | None]
-"""What `fingerprint.take` said of each path."""
 
 
 @dataclass(frozen=True)
@@ -79,30 +72,16 @@ def of_each(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iterato
                 yield Fault(text, "make room there", fatal=folder["free"] < FREE_LIMIT)
 
 
-def of_all(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
-    """What is wrong between the nodes."""
-    yield from _as_envcheck_judges(hosts, seen)
-    first = seen[0]
-    for host, one in list(zip(hosts, seen, strict=True))[1:]:
-        if _version(one["python"]) != _version(first["python"]) or one["machine"] != first["machine"]:
-            here, there = (f"Python {each['python']} ({each['machine']})" for each in (one, first))
-            yield Fault(f"{host} has {here}, {hosts[0]} has {there}", "install the same environment on every node")
-        yield from _drift(host, one["packages"], hosts[0], first["packages"])
-        yield from _contents(host, one["prints"], hosts[0], first["prints"])
-    for name, found in first["prints"].items():
-        if found is None:
-            yield Fault(f"{hosts[0]}:{name} is not there", "mount or copy it on every node")
-
-
-def of_network(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iterator[Fault]:
-    """Who cannot reach whom."""
-    by_port = {(one["address"], one["port"]): host for host, one in zip(hosts, seen, strict=True)}
+def of_all(hosts: Sequence[str], seen: Sequence[Seen], words: Words) -> Iterator[Fault]:
+    """What is wrong between the nodes, as envcheck judges it."""
+    facts = Facts("", "", ("cluster",), sections={"cluster": _cluster(hosts, seen)})
+    for result in judge(facts, checks.select(BETWEEN)):
+        if result.status in (Status.FAIL, Status.WARN):
+            yield Fault(result.saw, _remedy(result, words), fatal=result.status is Status.FAIL)
+    for name in seen[0]["prints"]:
+        if all(one["prints"][name] is None for one in seen):
+            yield Fault(f"{name} is on none of the nodes", "mount or copy it on every node")
     for host, one in zip(hosts, seen, strict=True):
-        for address, port, why in one.get("unreached", []):
-            text = f"{host} cannot reach {by_port[address, port]} at {address} port {port}: {why}"
-            large = why == FULL_PACKETS
-            remedy = "set one MTU on the whole way" if large else "open all ports between the nodes"
-            yield Fault(text, f"{remedy}, or {words.interface}")
         look_up = one.get("look_up", 0.0)
         if look_up is None or look_up > SLOW_LOOK_UP:
             text = f"{host}: the name server takes its time for the head's address; every connection of the store waits"
@@ -125,43 +104,30 @@ def least(seen: Sequence[Seen]) -> Machine:
     return Machine(cores=min(one["cores"] for one in seen), gpus=gpus, bf16=capable and gpus > 0)
 
 
-def _as_envcheck_judges(hosts: Sequence[str], seen: Sequence[Seen]) -> Iterator[Fault]:
-    pairs = zip(hosts, seen, strict=True)
-    nodes = tuple(Node(host, clock=one["clock"], identity=Identity(one["identity"])) for host, one in pairs)
-    facts = Facts("", "", ("cluster",), sections={"cluster": Cluster(nodes)})
-    for result in judge(facts, checks.select(BETWEEN)):
-        if result.status in (Status.FAIL, Status.WARN):
-            yield Fault(result.saw, result.remedy, fatal=result.status is Status.FAIL)
+def _cluster(hosts: Sequence[str], seen: Sequence[Seen]) -> Cluster:
+    """What was seen, as envcheck's own look at a cluster would put it."""
+    by_port = {(one["address"], one["port"]): host for host, one in zip(hosts, seen, strict=True)}
+    return Cluster(tuple(_node(host, one, by_port) for host, one in zip(hosts, seen, strict=True)))
 
 
-def _drift(host: str, packages: dict[str, str], head: str, expected: dict[str, str]) -> Iterator[Fault]:
-    """Packages of other versions: fatal where they take part in the computation."""
-    others: list[str] = []
-    for name in sorted(packages.keys() | expected.keys()):
-        ours, theirs = packages.get(name, "none"), expected.get(name, "none")
-        if ours == theirs:
-            continue
-        if name in COMPUTING or name.startswith(COMPUTING_PREFIX):
-            yield Fault(f"{host} has {name} {ours}, {head} has {theirs}", "install the same lock on every node")
-        else:
-            others.append(f"{name} {ours} ({head}: {theirs})")
-    if others:
-        named = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-        yield Fault(f"{host} differs in packages: {named}", "install the same lock on every node", fatal=False)
+def _node(host: str, one: Seen, by_port: Mapping[tuple[str, int], str]) -> Node:
+    prints = {name: f"{found['files']} files, {found['digest'][:8]}" for name, found in one["prints"].items() if found}
+    shut = {by_port[address, port]: f"{why} ({address} port {port})" for address, port, why in one.get("unreached", [])}
+    python = ".".join(map(str, _version(one["python"])))
+    return Node(
+        host,
+        clock=one["clock"],
+        seen={"python": f"{python} ({one['machine']})"},
+        packages=one["packages"],
+        identity=Identity(one["identity"], data=prints),
+        ports=shut,
+    )
 
 
-def _contents(host: str, prints: Prints, head: str, expected: Prints) -> Iterator[Fault]:
-    """Code or data that is not what the head has."""
-    for name, found in prints.items():
-        if found == expected[name] or expected[name] is None:
-            continue
-        has = "is not there" if found is None else f"is not what {head} has ({_counts(found, expected[name])})"
-        yield Fault(f"{host}:{name} {has}", "copy it to every node, or share it")
-
-
-def _counts(found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> str:
-    there = expected["files"] if expected else 0
-    return f"{found['files']} files, not {there}" if found["files"] != there else f"{there} files, other contents"
+def _remedy(result: Result, words: Words) -> str:
+    if result.id != "CLU012":
+        return result.remedy
+    return f"{NARROW if FULL_PACKETS in result.saw else result.remedy}, or {words.interface}"
 
 
 def _version(text: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,21 +105,19 @@ REFUSED = [
 ]
 
 
-@pytest.fixture(scope="session")
-def table() -> Iterator[dict[tuple[str, str], str]]:
-    """The rows by backend and fault: those of the document, renewed by those that are made now."""
+def write_down(backend: str, fault: str, rest: str) -> None:
+    """Put a row into the document, in the place of the one that it had."""
     found = re.findall(r"^\| (\w+) \| ([^|]+) \| (.*)$", DOCUMENT.read_text(), re.MULTILINE)
-    rows = {(backend, fault): rest for backend, fault, rest in found}
-    yield rows
+    rows = {**{(name, what): more for name, what, more in found}, (backend, fault): rest}
     about = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count(), "bound": BOUND, "watched": WATCHED}
     order = [key for key in sorted([*PLANTED, *REFUSED], key=lambda key: list(FIXTURES).index(key[0])) if key in rows]
-    lines = [f"| {backend} | {fault} | {rows[backend, fault]}\n" for backend, fault in order]
+    lines = [f"| {name} | {what} | {rows[name, what]}\n" for name, what in order]
     DOCUMENT.write_text(HEAD.format(**about) + "".join(lines))
 
 
 @pytest.mark.parametrize(("backend", "fault"), PLANTED)
 def test_a_fault_is_noticed_and_leaves_nothing(
-    backend: str, fault: str, lab: Lab, table: dict[tuple[str, str], str], request: pytest.FixtureRequest
+    backend: str, fault: str, lab: Lab, request: pytest.FixtureRequest
 ) -> None:
     planted = FAULTS[fault]
     run: Run = request.getfixturevalue(FIXTURES[backend])(*SETTINGS)
@@ -134,7 +132,7 @@ def test_a_fault_is_noticed_and_leaves_nothing(
     orphans = left(run, lab) if over else []
     planted.mend(lab)
     seconds = f"{shown(detected)} | {shown(next_step)}"
-    table[backend, fault] = f"{seconds} | {len(orphans) if over else 'the run lives'} | {seen(run)} |"
+    write_down(backend, fault, f"{seconds} | {len(orphans) if over else 'the run lives'} | {seen(run)} |")
     run.kill(signal.SIGKILL)
     assert orphans == []
 
@@ -180,7 +178,7 @@ def test_nodes_that_do_not_fit_are_refused_before_anything_starts(
         detected = time.monotonic() - at
     orphans = left(run, lab)
     said = next(line for line in err.splitlines() if line.strip())
-    table[backend, fault] = f"{shown(detected)} | – | {len(orphans)} | exit {code}: {said.partition(': ')[2]} |"
+    write_down(backend, fault, f"{shown(detected)} | – | {len(orphans)} | exit {code}: {said.partition(': ')[2]} |")
     assert (code, orphans) == (3, [])
 
 

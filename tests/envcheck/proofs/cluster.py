@@ -58,5 +58,5 @@ PROOFS = [
     in_lab("CLU014", "F17", "one machine under two names", "mn1 and mn1b are one machine"),
     in_lab("CLU015", "F66", "NCCL_ALGO on one node", "mn2 has NCCL_ALGO: Tree", WARN),
     in_lab("CLU016", "F73", "a tmpfs over the run folder of one node", "mn1 does not see what mn2 wrote"),
-    in_lab("CLU017", "F65", "another package on one node", "mn2 has nvidia-nccl-cu13==2.28.9", WARN),
+    in_lab("CLU017", "F65", "another package on one node", "mn2 has nvidia-nccl-cu13==2.28.9"),
 ]
