@@ -14,6 +14,7 @@ from launcher.journal import Listener
 from launcher.plan import Plan
 from launcher.programs import LEASE_TICK, LONGEST_END, Program, Programs
 from launcher.store import RunFolder
+from launcher.verdict import OVER
 
 STOP_GRACE = 30.0
 """Seconds that ranks get to reach a step boundary and save after a stop was asked for."""
@@ -184,7 +185,7 @@ class Attempt:
         """End every rank, and in the end every node program that does not say so."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + LONGEST_END
-            self._programs.tell({"end": "another node's part of the attempt is over"})
+            self._programs.tell({"end": OVER})
         for program in self._programs:
             if hang_up:
                 program.hang_up()

@@ -70,7 +70,10 @@ MESSAGES: tuple[tuple[str, Class], ...] = (
         r"Input/output error|Stale file handle|Read-only file system|Remote I/O error|Structure needs cleaning",
         Class("hardware", "a disk or a file server failed"),
     ),
-    (r"lost with the connection|no sign of life", Class("hardware", NODE_GONE)),
+    (
+        r"lost with the connection|no sign of life|the launcher was silent|the launcher is gone",
+        Class("hardware", NODE_GONE),
+    ),
     (
         r"driver version is insufficient|no kernel image is available|GLIBC_|cannot open shared object file",
         Class("environment", "the software of the node does not fit together", ENVCHECK),

@@ -199,7 +199,7 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
                 break
             with programs.kept_waiting():
                 newest = _newest_checkpoint(folder, tell)
-            decision = tries.after(cause, newest)
+            decision = tries.after(cause, newest or store.record(folder.path).checkpoint)  # a pod's stay on the claim
             if not decision.again:
                 verdict = _final(verdict, decision, decided)
                 break

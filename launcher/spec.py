@@ -170,7 +170,8 @@ class Retry(Section):
 class Hang(Section):
     seconds: Annotated[float, Ge(1), Le(86400)] | None = 300.0
     """A rank hangs that has not moved for so long, and for five times as long as its phase ever took in this run; what
-    has no usual length (building, the first step, validating, saving) may take ten times as long. null: never."""
+    has no usual length (building, the first step, validating, saving) may take ten times as long. After 100 steps
+    twenty times the longest of them is enough, and 2 minutes at least. null: never."""
 
 
 @dataclass(frozen=True, kw_only=True)

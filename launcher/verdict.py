@@ -32,6 +32,8 @@ KIND_ORDER = {
 NOTICED_LATE = {"killed": 2 * 10**9, "node": 15 * 10**9}
 """Who dies without a word is noticed only so many nanoseconds later; what others say of it may come before."""
 LAST = 9
+OVER = "another node's part of the attempt is over"
+"""Why the launcher ends the ranks of nodes that have nothing the matter with them."""
 OWN_FAULTS = ("environment", "request", "storage", "numerics", "user")
 """Kinds of errors that no end of another process brings about."""
 
@@ -175,10 +177,11 @@ def _of_node(node: NodeOutcome) -> dict[str, Any]:
     if died is not None:
         return {"kind": "node", "message": f"the node program {died}", "time_ns": node["time_ns"]}
     said = (node.get("said") or "").strip().rpartition("\n")[2]
-    because = node.get("ended_because") or f"its agent ended with exit code {node.get('agent_exit')}: {said}"
+    agent = f"its agent ended with exit code {node.get('agent_exit')}{': ' if said else ''}{said}"
+    ended = node.get("ended_because")
     return {
         "kind": "agent",
-        "message": f"the node's workers were ended: {because}",
+        "message": f"the node's workers were ended: {ended or agent}",
         "traceback": node.get("said") or None,
-        "time_ns": (1 << 63) + bool(node.get("ended_because")),  # who was ended is not the cause while another was not
+        "time_ns": (1 << 63) + bool(ended) + (ended == OVER),  # who was ended is not the cause while another was not
     }

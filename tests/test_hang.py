@@ -37,6 +37,19 @@ def test_what_has_no_usual_length_may_take_ten_times_as_long(beat: Beat) -> None
     assert watch((0.0, beat), (21.0, beat))[1] == [0]
 
 
+@pytest.mark.parametrize(("steps", "each", "limit"), [(99, 0.1, 300.0), (101, 0.1, 120.0), (101, 8.0, 160.0)])
+def test_after_enough_steps_the_time_of_one_is_known(steps: int, each: float, limit: float) -> None:
+    beats = [(each * step, Beat(step, step + 1, STEP)) for step in range(1, steps + 1)]
+    last = Beat(steps, steps + 1, STEP)
+    assert watch(*beats, (each * steps + limit - 1, last), seconds=300.0)[1] == []
+    assert watch(*beats, (each * steps + limit + 1, last), seconds=300.0)[1] == [0]
+
+
+def test_what_is_known_of_steps_is_never_longer_than_the_job_allows() -> None:
+    beats = [(0.1 * step, Beat(step, step + 1, STEP)) for step in range(1, 102)]
+    assert watch(*beats, (10.1 + 2.1, Beat(101, 102, STEP)))[1] == [0]
+
+
 def test_a_rank_that_never_said_anything_is_left_alone() -> None:
     assert watch((0.0, Beat()), (1e6, Beat()))[1] == []
 

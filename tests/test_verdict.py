@@ -5,7 +5,7 @@ import pytest
 
 from launcher.plan import Machine, Plan, make
 from launcher.spec import JobSpec, Resources, TaskSpec, Training
-from launcher.verdict import judge
+from launcher.verdict import OVER, judge
 
 
 @pytest.fixture
@@ -44,9 +44,16 @@ def test_the_first_exception_is_the_cause_and_not_the_one_it_led_to(plan: Plan) 
 
 
 def test_a_node_whose_agent_died_is_the_cause_and_not_the_one_that_was_ended_with_it(plan: Plan) -> None:
-    ended = node(0, None, agent_exit=-15, ended_because="another node's part of the attempt is over")
+    ended = node(0, None, agent_exit=-15, ended_because=OVER)
     cause = judge(plan, {0: ended, 1: node(1, None, agent_exit=-9)}, stop_asked=False).root_cause
     assert cause is not None and (cause["kind"], cause["node"]) == ("agent", 1)
+
+
+def test_a_node_that_lost_its_launcher_is_the_cause_and_not_the_one_that_was_ended_with_it(plan: Plan) -> None:
+    ended = node(0, None, agent_exit=-15, ended_because=OVER)
+    lost = node(1, None, agent_exit=-15, ended_because="the launcher was silent for 8 s")
+    cause = judge(plan, {0: ended, 1: lost}, stop_asked=False).root_cause
+    assert cause is not None and (cause["class"], cause["node"]) == ("hardware", 1)
 
 
 def test_a_rank_that_lost_its_peer_is_never_the_cause_however_early_it_noticed(plan: Plan) -> None:

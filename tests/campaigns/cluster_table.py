@@ -122,7 +122,8 @@ def test_a_fault_is_noticed_and_leaves_nothing(
     planted = FAULTS[fault]
     run: Run = request.getfixturevalue(FIXTURES[backend])(*SETTINGS)
     run.backend = backend
-    assert until(run.trains, PATIENCE), run.process.poll()
+    logs = run.runs.glob
+    assert until(lambda: any("step 5\n" in log.read_text() for log in logs("*/logs/*/rank-1.log")), PATIENCE)
     at = time.monotonic()
     planted.plant(run, lab)
     detected, next_step = watch(run, at, planted)
@@ -172,12 +173,13 @@ def test_nodes_that_do_not_fit_are_refused_before_anything_starts(
 ) -> None:
     with UNFIT[fault].planted(lab, tmp_path, backend) as settings:
         at = time.monotonic()
-        run: Run = request.getfixturevalue(FIXTURES[backend])("training.steps=4", *settings)
+        run: Run = request.getfixturevalue(FIXTURES[backend])("training.steps=4", "look.seconds=5", *settings)
         run.backend = backend
         code, _, err = run.wait()
         detected = time.monotonic() - at
     orphans = left(run, lab)
-    said = next(line for line in err.splitlines() if line.strip())
+    first, *more = [line.strip() for line in err.splitlines() if line.strip()]
+    said = f"{first}: {more[0]}" if first.endswith("faults") else first
     write_down(backend, fault, f"{shown(detected)} | – | {len(orphans)} | exit {code}: {said.partition(': ')[2]} |")
     assert (code, orphans) == (3, [])
 

@@ -39,6 +39,9 @@ CLIENT = """
 Host stranger
   HostName {first}
   UserKnownHostsFile /dev/null
+Host changed
+  HostName {first}
+  UserKnownHostsFile {lab}/changed_hosts
 Host locked-out
   HostName {first}
   HostKeyAlias node-a
@@ -197,6 +200,8 @@ class Lab:
         host_key = " ".join((self.path / "host_key.pub").read_text().split()[:2])
         known = [f"[{self.address(node)}]:{PORT},{node} {host_key}" for node in NODES]
         (self.path / "known_hosts").write_text("\n".join(known) + "\n")
+        other_key = " ".join((self.path / "user_key.pub").read_text().split()[:2])
+        (self.path / "changed_hosts").write_text(f"[{self.address(NODES[0])}]:{PORT} {other_key}\n")
         names = {"lab": self.path, "port": PORT, "subnet": self.subnet, "first": self.address(NODES[0])}
         hosts_of_client = "".join(f"Host {node}\n  HostName {self.address(node)}\n" for node in NODES)
         (self.path / "sshd_config").write_text(SSHD.format(**names))

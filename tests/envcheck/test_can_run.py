@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from pathlib import Path
 
@@ -127,6 +129,20 @@ def test_a_wrong_variant_is_exit_2(images: str, words: str, saw: str, capsys: py
 
 def test_a_driver_that_is_no_version_is_exit_2(images: str) -> None:
     assert main(["can-run", f"{images}/cu130", "--driver", "newest"]) == 2
+
+
+def test_expect_judges_every_host_by_the_variant(
+    images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ssh = tmp_path / "ssh"  # every host is this machine
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    words = ("--host", "a", "--host", "b", "--select", "LIB024", "--expect", f"{images}/cu130", "--json")
+    assert main(words) == 3
+    hosts = json.loads(capsys.readouterr().out)["hosts"]
+    told = {host: [one["status"] for one in each["results"]] for host, each in hosts.items()}
+    assert told == {"a": ["fail"], "b": ["fail"]}
 
 
 def test_expect_judges_the_machine_by_the_variant(images: str, capsys: pytest.CaptureFixture[str]) -> None:
