@@ -42,7 +42,7 @@ def test_a_job_whose_time_is_up_goes_on_in_its_next_turn_and_ends_with_the_same_
     undisturbed = trained(tmp_path / "local")
     record = trained(tmp_path / "slurm", *TIME_IS_UP, env={"SLURM_CONF": str(slurm.configuration)})
     events = list(store.events(RunFolder(Path(record["run_dir"]))))
-    assert [event["reason"] for event in events if event["event"] == "requeued"][0] == "its time is nearly up"
+    assert next(event["reason"] for event in events if event["event"] == "requeued") == "its time is nearly up"
     resumed = [event["step"] for event in events if event["event"] == "resumed"]
     assert resumed and all(0 < step < 24 for step in resumed)
     assert record["weights_sha256"] == undisturbed["weights_sha256"]
