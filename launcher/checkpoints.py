@@ -23,6 +23,7 @@ from launcher.errors import EnvironmentUnfit, JobFailed
 from launcher.manifest import (
     MANIFEST,
     Damaged,
+    FileDigest,
     Manifest,
     check,
     lost_data_is_damage,
@@ -115,12 +116,21 @@ def newest_verified(root: Path, report: Report = lambda fault: None) -> tuple[st
 
 
 def save(
-    root: Path, manifest: Manifest, contents: Contents, *, fence: Fence, keep: int, known: set[str], report: Report
+    root: Path,
+    manifest: Manifest,
+    contents: Contents,
+    *,
+    fence: Fence,
+    keep: int,
+    known: set[str],
+    report: Report,
+    others: Callable[[Path], Mapping[str, FileDigest]] = lambda folder: {},
 ) -> Manifest:
     """Write, commit, read back, prune. When it returns, the checkpoint is on the disk and verified.
 
-    `manifest` lacks its files yet. `known` holds the names of the checkpoints known to be sound, and grows. Raises
-    NoSpace, Fenced, Damaged, or JobFailed where the file system fails; earlier checkpoints are then as they were.
+    `manifest` lacks its files yet; `others` gives those that other processes have written into the folder. `known`
+    holds the names of the checkpoints known to be sound, and grows. Raises NoSpace, Fenced, Damaged, or JobFailed where
+    the file system fails; earlier checkpoints are then as they were.
     """
     try:
         if _size(contents) > _free(root):
@@ -128,6 +138,7 @@ def save(
         temporary = begin(root, manifest.step, manifest.attempt)
         try:
             files = {name: durable.write(temporary / name, pieces) for name, pieces in contents.items()}
+            files |= others(temporary)
             final = commit(temporary, dataclasses.replace(manifest, files=files), fence)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

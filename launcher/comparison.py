@@ -66,7 +66,9 @@ def _checkpoints(one: RunFolder, two: RunFolder) -> Iterator[Finding]:
         yield Finding("same last checkpoint", "no", f"{names[0] or 'none'} and {names[1] or 'none'}")
         return
     left, right = (folder.checkpoints / names[0] for folder in (one, two))
-    for question, file, differs in _PARTS:
+    shards = sorted({path.name for path in (*left.glob("shard-*"), *right.glob("shard-*"))})
+    parts = [(f"same {Path(name).stem}", name, tensorfile.first_difference) for name in shards]
+    for question, file, differs in [*parts, _STATE] if shards else _PARTS:
         yield _part(question, left / file, right / file, differs)
 
 
@@ -109,8 +111,9 @@ def _file(question: str, left: Path, right: Path) -> Finding:
     return Finding(question, "yes" if same else "no", "" if same else f"{left.name} differs")
 
 
+_STATE = ("same state", "training.json", _other_state)
 _PARTS = (
     ("same weights", "model.safetensors", tensorfile.first_difference),
     ("same optimizer", "training.safetensors", tensorfile.first_difference),
-    ("same state", "training.json", _other_state),
+    _STATE,
 )

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from launcher import typed
+from launcher import choices, typed
+from launcher.choices import Levers
 from launcher.errors import EnvironmentUnfit, RequestError, counted
-from launcher.spec import JobSpec, Positive
+from launcher.section import Positive
+from launcher.spec import JobSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Plan:
     threads: Positive
     """CPU threads of each worker."""
     spec: JobSpec
+    levers: Levers = field(default_factory=Levers)
+    """What makes steps quicker, decided."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables set for every worker, above the environment the node program was started in."""
     resume_from: str | None = None
@@ -52,6 +56,11 @@ class Plan:
     @property
     def world_size(self) -> int:
         return self.nodes * self.procs_per_node
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each process holds its part of the weights only."""
+        return self.spec.parallel.strategy == "fsdp2" and self.world_size > 1
 
     @property
     def microbatch(self) -> int:
@@ -78,6 +87,7 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
     procs = _procs_per_node(spec, machine, local_share, reasons)
     device = _device(spec, machine, procs * local_share, reasons)
     threads = _threads(spec, machine, procs * local_share, reasons)
+    precision = _precision(spec, machine, device, reasons)
     plan = Plan(
         run_id=run_id,
         attempt=attempt,
@@ -86,9 +96,10 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
         nodes=spec.resources.most_nodes,
         procs_per_node=procs,
         device=device,
-        precision=_precision(spec, machine, device, reasons),
+        precision=precision,
         threads=threads,
         spec=spec,
+        levers=choices.decide(spec, device=device, precision=precision, reasons=reasons),
         env={
             **_numerics_env(spec),
             **_memory_env(spec, device, reasons),

@@ -8,9 +8,12 @@ its description in the JSON Schema.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, doc
+
+from launcher.levers import Automatic, ModelOptions, OptimizerOptions, ParallelOptions
+from launcher.section import Positive, Section
 
 TaskKind = Literal["native", "lightning", "ignite", "script"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -21,20 +24,8 @@ Mode = Literal["min", "max"]
 FailureClass = Literal["preemption", "hardware", "capacity", "environment", "hang", "user"]
 BackendName = Literal["local", "ssh", "slurm", "docker", "kubernetes"]
 
-Positive = Annotated[int, Ge(1)]
 Interval = Literal["epoch"] | Positive
 MOST_NODES = 4096
-
-
-class Section:
-    """Settings that every section of a job file is validated under: unknown keys and lax types are faults."""
-
-    __slots__ = ()
-    __pydantic_config__: ClassVar[dict[str, Any]] = {
-        "extra": "forbid",
-        "strict": True,
-        "use_attribute_docstrings": True,
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +93,10 @@ class Loader(Section):
     """Loader processes of each worker; their number changes the speed, never the samples."""
     prefetch: Positive = 2
     """Batches each loader process keeps ready."""
+    pin: Automatic = "auto"
+    """Whether batches are made in pinned memory, from which a GPU copies by itself; auto: for a GPU."""
+    ahead: Automatic = "auto"
+    """Whether the next batch is copied to the device while the current one is computed; auto: to a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +283,12 @@ class JobSpec(Section):
     """How many machines and processes, and on which device."""
     training: Training
     """How long, how much at once, and in which numbers."""
+    model: ModelOptions = field(default_factory=ModelOptions)
+    """How the model is computed."""
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    """How the optimizers compute."""
+    parallel: ParallelOptions = field(default_factory=ParallelOptions)
+    """How several processes share the work."""
     loader: Loader = field(default_factory=Loader)
     """How samples are read."""
     checkpoint: Checkpointing = field(default_factory=Checkpointing)

@@ -97,7 +97,8 @@ def test_threads_asked_for_are_kept() -> None:
 
 def test_every_choice_made_for_the_user_has_its_reason() -> None:
     decided = made(job(training={"precision": "auto"}), SERVER)
-    assert set(decided.reasons) == {"procs_per_node", "device", "threads", "precision"}
+    levers = {"channels_last", "fused", "pin", "ahead"}
+    assert set(decided.reasons) == {"procs_per_node", "device", "threads", "precision"} | levers
 
 
 def test_exact_numerics_set_what_determinism_needs() -> None:

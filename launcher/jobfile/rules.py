@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from launcher.jobfile.source import KeyPath
 from launcher.jobfile.wording import expected, keys, shown
+from launcher.levers import ModelOptions, OptimizerOptions, ParallelOptions
 from launcher.spec import MOST_NODES, Resources
 
 Findings = Iterator[tuple[KeyPath, str]]
@@ -113,6 +115,45 @@ def _trainer_is_lightnings(data: dict[str, Any]) -> Findings:
         yield ("trainer",), f"these are arguments of Lightning's Trainer, and task.kind is {kind}; leave them out"
 
 
+def _levers_are_the_kinds_own(data: dict[str, Any]) -> Findings:
+    kind = _text(data, "task", "kind") or "native"
+    if kind == "script":
+        for path, value in _levers_pulled(data):
+            yield path, f"{shown(value)} is for models that launcher trains, and task.kind is script; leave it out"
+    elif kind == "lightning" and _text(data, "parallel", "strategy") == "fsdp2":
+        yield ("parallel", "strategy"), "'fsdp2' shards a native or ignite task's model, and task.kind is lightning"
+
+
+def _levers_go_together(data: dict[str, Any]) -> Findings:
+    pulled = dict(_levers_pulled(data))
+    exact = (_text(data, "training", "numerics") or "exact") == "exact"
+    if pulled.get(("model", "compile")) == "max-autotune" and exact:
+        yield (
+            ("model", "compile"),
+            "'max-autotune' tries kernels by the clock, so training.numerics cannot be exact; it takes numerics: fast",
+        )
+    if pulled.get(("parallel", "strategy")) != "fsdp2":
+        return
+    for key in ("bucket_view", "static_graph", "bucket_mb"):
+        if (path := ("parallel", key)) in pulled:
+            yield path, f"{shown(pulled[path])} is a setting of ddp, and parallel.strategy is fsdp2; leave it out"
+    if _text(data, "ssh", "sync") == "rsync":
+        yield (
+            ("parallel", "strategy"),
+            "'fsdp2' writes one checkpoint from all nodes, and ssh.sync rsync gives each a folder of its own",
+        )
+
+
+def _levers_pulled(data: dict[str, Any]) -> Iterator[tuple[KeyPath, Any]]:
+    """The keys of the levers' sections that say other than their defaults."""
+    for section, options in (("model", ModelOptions), ("optimizer", OptimizerOptions), ("parallel", ParallelOptions)):
+        given = data.get(section)
+        usual = dataclasses.asdict(options())
+        for key, value in given.items() if isinstance(given, dict) else ():
+            if key in usual and value != usual[key]:
+                yield (section, key), value
+
+
 RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (
     _name_can_begin_a_run_id,
     _target_names_code,
@@ -122,6 +163,8 @@ RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (
     _resume_is_a_run,
     _variables_can_be_set,
     _trainer_is_lightnings,
+    _levers_are_the_kinds_own,
+    _levers_go_together,
 )
 
 

@@ -109,7 +109,8 @@ class ValidationBatches(Dataset[Any]):
     def __init__(self, data: Dataset[Any], plan: Plan, rank: int, collate: Any = None) -> None:
         self.seed = plan.spec.training.seed
         self.fetch = samples.fetcher(data, collate)
-        self.numbers = range(rank, samples.count(data, "validation"), plan.world_size)
+        self.total = samples.count(data, "validation")
+        self.numbers = range(rank, self.total, plan.world_size)
         self.size = plan.microbatch
 
     def __len__(self) -> int:
@@ -122,6 +123,12 @@ class ValidationBatches(Dataset[Any]):
     def samples(self, number: int) -> int:
         """How many samples a batch has."""
         return len(self.numbers[number * self.size : (number + 1) * self.size])
+
+
+def alike(total: int, plan: Plan) -> bool:
+    """Whether so many validation samples, shared out, make equally many batches on every rank."""
+    most, fewest = -(-total // plan.world_size), total // plan.world_size
+    return -(-most // plan.microbatch) == -(-fewest // plan.microbatch)
 
 
 class Stream:

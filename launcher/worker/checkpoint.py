@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,19 @@ from launcher import checkpoints
 from launcher.errors import JobFailed
 from launcher.manifest import Damaged, FileDigest, Manifest, check, lost_data_is_damage, read
 from launcher.plan import Plan
-from launcher.worker import tensors, tree
+from launcher.worker import shards, tensors, tree
+from launcher.worker.crew import Crew
 from launcher.worker.reading import owned
 
 Events = Callable[[str, Mapping[str, Any]], None]
 """Takes an event's name and its fields."""
+Others = Callable[[Path], Mapping[str, FileDigest]]
+Take = Callable[[Path, FileDigest | None], Mapping[str, Tensor]]
+"""Gives the weights of a checkpoint's folder, of which this is expected."""
 
 _MODEL, _STATE, _TREE = "model.safetensors", "training.safetensors", "training.json"
+_SHARD, _INDEX = "shard-{:05d}.safetensors", "shards.json"
+"""In place of the first two where the weights are shared out: a file of each rank, and where in them what lies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +49,19 @@ class Loaded:
 
 
 class Checkpoints:
-    """The checkpoints of one run, as one rank sees them: rank 0 writes, every rank reads."""
+    """The checkpoints of one run, as one rank sees them: rank 0 writes, or each its part of the weights; all read."""
 
     newest: str | None
     """The newest checkpoint known to stand: the last one committed, or the one the attempt starts from."""
 
     def __init__(self, plan: Plan, rank: int, *, events: Events | None = None) -> None:
         self._plan = plan
+        self._rank = rank
         self._root = checkpoints.folder(Path(plan.run_dir))
         self._fence = checkpoints.claim(Path(plan.run_dir), plan.attempt) if rank == 0 else None
         self._events = events or (lambda event, fields: None)
         self._buffers = {name: tensors.Buffer(pinned=plan.device == "cuda") for name in (_MODEL, _STATE)}
+        self._crew: Crew | None = None
         self._known = set[str]()
         self._writer: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -65,9 +74,13 @@ class Checkpoints:
         wrong there is raised by the next `save` or `wait`. The newest checkpoint saved with `protect` is not pruned.
         """
         self.wait()
-        if self._fence is None:
+        if self._plan.sharded:
+            self._crew = self._crew or Crew()
+            contents = self._shared_snapshot(model, training, self._crew)
+        elif self._fence is not None:
+            contents = self._snapshot(model, training)
+        else:
             return
-        contents = self._snapshot(model, training)
         manifest = Manifest(
             step=step,
             epoch=epoch,
@@ -77,7 +90,7 @@ class Checkpoints:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             protected=protect,
         )
-        self._writer = threading.Thread(target=self._write, args=(manifest, contents, self._fence), name="checkpoint")
+        self._writer = threading.Thread(target=self._write, args=(manifest, contents), name="checkpoint")
         self._writer.start()
 
     def wait(self) -> None:
@@ -104,45 +117,115 @@ class Checkpoints:
             _check_same(name, stored, model)
             with torch.no_grad():
                 for key, tensor in model.items():
-                    tensor.copy_(stored[key])
+                    shards.copy_in(tensor, stored[key])
             return model
 
-        return self._load(name, copy_in)
+        return self._load(name, copy_in, model)
 
     def _snapshot(self, model: Mapping[str, Tensor], training: Any) -> checkpoints.Contents:
         encoded, state = tree.encode(training)
         contents = {
             _MODEL: [self._buffers[_MODEL].snapshot(model)],
             _STATE: [self._buffers[_STATE].snapshot(state)],
-            _TREE: [memoryview(json.dumps(encoded, allow_nan=False, indent=1).encode())],
+            _TREE: _as_json(encoded),
         }
-        if self._plan.device == "cuda":
-            torch.cuda.current_stream().synchronize()
+        self._wait_for_copies()
         return contents
 
-    def _write(self, manifest: Manifest, contents: checkpoints.Contents, fence: checkpoints.Fence) -> None:
-        def report(fault: checkpoints.Fault) -> None:
-            self._events("warning", {"text": str(fault)})
+    def _shared_snapshot(self, model: Mapping[str, Tensor], training: Any, crew: Crew) -> checkpoints.Contents:
+        from launcher.worker import sharded
 
-        keep = self._plan.spec.checkpoint.keep
+        encoded, state = tree.encode(training)
+        together = {**_under(_MODEL, model), **_under(_STATE, state)}
+        file = _SHARD.format(self._rank)
+        image, index = sharded.snapshot(together, file, self._buffers[_MODEL], crew.group)
+        self._wait_for_copies()
+        mine: dict[str, list[memoryview]] = {file: [image]}
+        return {**mine, _INDEX: _as_json(index), _TREE: _as_json(encoded)} if self._rank == 0 else mine
+
+    def _wait_for_copies(self) -> None:
+        if self._plan.device == "cuda":
+            torch.cuda.current_stream().synchronize()
+
+    def _write(self, manifest: Manifest, contents: checkpoints.Contents) -> None:
         try:
-            checkpoints.save(self._root, manifest, contents, fence=fence, keep=keep, known=self._known, report=report)
-            self.newest = manifest.name
-            self._events("checkpoint", {"step": manifest.step, "name": manifest.name})
+            if self._crew is None:
+                self.newest = self._save(manifest, contents)
+            elif self._fence is None:
+                self.newest = self._crew.help(contents)
+            else:
+                self.newest = self._crew.lead(partial(self._save, manifest, contents))
         except BaseException as error:  # raised again, in the thread that trains, by `wait`
             self._error = error
 
-    def _load(self, name: str, take: Callable[[Path, FileDigest | None], Mapping[str, Tensor]]) -> Loaded:
+    def _save(self, manifest: Manifest, contents: checkpoints.Contents, others: Others | None = None) -> str:
+        def report(fault: checkpoints.Fault) -> None:
+            self._events("warning", {"text": str(fault)})
+
+        keep, fence = self._plan.spec.checkpoint.keep, self._fence
+        assert fence is not None  # noqa: S101  (rank 0 has it)
+        more = {"others": others} if others else {}
+        checkpoints.save(
+            self._root, manifest, contents, fence=fence, keep=keep, known=self._known, report=report, **more
+        )
+        self._events("checkpoint", {"step": manifest.step, "name": manifest.name})
+        return manifest.name
+
+    def _load(self, name: str, take: Take, live: Mapping[str, Tensor] | None = None) -> Loaded:
+        """Whole weights go through `take`; shards go into the `live` tensors at once, or are put together."""
         folder = self._root / name
         manifest = read(folder)
+
+        def mapped(file: str) -> Tensor:
+            return _mapped(folder, file, manifest.files.get(file))
+
         try:
-            encoded = json.loads(_mapped(folder, _TREE, manifest.files.get(_TREE)).numpy().tobytes())
-            training = tree.decode(encoded, owned(folder, _STATE, manifest.files.get(_STATE)))
-            model = take(folder, manifest.files.get(_MODEL))
+            if _INDEX in manifest.files:
+                model, training = _gather(name, mapped, live)
+            else:
+                training = tree.decode(_parsed(mapped(_TREE)), owned(folder, _STATE, manifest.files.get(_STATE)))
+                model = take(folder, manifest.files.get(_MODEL))
         except ValueError as error:
             raise JobFailed(f"checkpoint {name} cannot be read by this version of launcher: {error}") from error
         self._known.add(name)
         return Loaded(step=manifest.step, epoch=manifest.epoch, model=model, training=training)
+
+
+def _gather(
+    name: str, mapped: Callable[[str], Tensor], live: Mapping[str, Tensor] | None
+) -> tuple[Mapping[str, Tensor], Any]:
+    """The weights, in the live tensors if there are any, and the training state of a checkpoint of many files."""
+    from launcher.worker import sharded
+
+    index = _parsed(mapped(_INDEX))
+    shapes = {key: torch.empty(about["shape"], device="meta") for key, about in index.items()}
+    if live is not None:
+        _check_same(name, _within(_MODEL, shapes), live)
+    model = live if live is not None else _within(_MODEL, {key: sharded.room(index, key, {}) for key in shapes})
+    state = {key: sharded.room(index, key, model) for key in _under(_STATE, _within(_STATE, shapes))}
+    opened = cache(lambda file: tensors.parse(mapped(file)))
+    with torch.no_grad():
+        sharded.load({**_under(_MODEL, model), **state}, index, opened)
+    return model, tree.decode(_parsed(mapped(_TREE)), _within(_STATE, state))
+
+
+def _under(file: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With names that tell the weights from the rest of the state, as two files do otherwise."""
+    return {f"{Path(file).stem}/{name}": tensor for name, tensor in held.items()}
+
+
+def _within(file: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse."""
+    prefix = f"{Path(file).stem}/"
+    return {name.removeprefix(prefix): tensor for name, tensor in held.items() if name.startswith(prefix)}
+
+
+def _as_json(value: Any) -> list[memoryview]:
+    return [memoryview(json.dumps(value, allow_nan=False, indent=1).encode())]
+
+
+def _parsed(file: Tensor) -> Any:
+    return json.loads(file.numpy().tobytes())
 
 
 def _spec_digest(plan: Plan) -> str:

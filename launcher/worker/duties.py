@@ -14,7 +14,7 @@ from launcher.heartbeat import BETWEEN, ENDING, SAVING, STEP
 from launcher.store import RunFolder
 from launcher.worker.batches import TrainingBatches
 from launcher.worker.context import Context, Outcome
-from launcher.worker.digest import weights_sha256
+from launcher.worker.digest import weights_sha256, weights_xxh3
 from launcher.worker.events import finite
 from launcher.worker.ledger import Ledger
 from launcher.worker.losses import Losses
@@ -74,8 +74,10 @@ class Duties:
             self.metrics = MetricsFile(folder.metrics, step=step, validated=self.state.validated)
             order = self.batches.orders if self.batches else None
             self.losses.ledger = Ledger(folder.ledger, step=step, order=order)
-            if step == 0:
-                self.losses.ledger.begin(self.models.weights())
+        if self.state.step == 0 and (self.losses.ledger or self.models.sharded):
+            start = weights_xxh3(self.models.weights())
+            if self.losses.ledger:
+                self.losses.ledger.begin(start)
 
     def begin_step(self) -> int:
         """The number of the step that is about to be made."""
@@ -140,8 +142,8 @@ class Duties:
     def outcome(self, *, stopped: bool) -> Outcome:
         """Wait for the last checkpoint, whose writing the digest's computing goes along with."""
         self.context.heart.beat(self.state.step, ENDING)
-        done = self.context.rank == 0 and not stopped
-        digest = weights_sha256(self.models.weights()) if done else None
+        asked = (self.context.rank == 0 or self.models.sharded) and not stopped
+        digest = weights_sha256(self.models.weights()) if asked else None
         self.context.checkpoints.wait()
         if self.metrics:
             self.metrics.sync()
@@ -152,7 +154,7 @@ class Duties:
             epoch=self.timetable.epoch(step) if step else 0,
             metrics=dict(self.state.latest),
             checkpoint=self.context.checkpoints.newest,
-            weights_sha256=digest,
+            weights_sha256=digest if self.context.rank == 0 else None,
             stopped=stopped,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler, SequentialSampler, default_collate
 
 from launcher.errors import JobFailed
-from launcher.worker import seeding, timetable
+from launcher.worker import seeding, timetable, transfer
 from launcher.worker.batches import InGivenOrder, Stream, TrainingBatches
 from launcher.worker.context import Context
 from launcher.worker.duties import Duties
@@ -66,8 +66,8 @@ class EpochBatches:
         self._duties = duties
         self._context = context
         remaining = batches.remaining(duties.state.step)
-        stream = Stream(batches, remaining, context.plan, pin_memory=context.device.type == "cuda")
-        self._numbered = zip(remaining, iter(stream), strict=True)
+        stream = Stream(batches, remaining, context.plan, pin_memory=context.plan.levers.pin)
+        self._numbered = zip(remaining, transfer.ahead(iter(stream), context), strict=True)
 
     def __len__(self) -> int:
         return self._duties.timetable.steps_per_epoch * self._duties.timetable.accumulate

@@ -7,13 +7,11 @@ nothing here waits for the device or the disk on its own account.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import xxhash
-from torch import Tensor
 
-from launcher.worker.digest import weights_xxh3
 from launcher.worker.metrics import MetricsFile
 
 Order = Callable[[range], Iterable[bytes]]
@@ -27,9 +25,9 @@ class Ledger(MetricsFile):
         super().__init__(path, step=step, validated=True)
         self._order = order
 
-    def begin(self, weights: Mapping[str, Tensor]) -> None:
-        """The weights before the first step."""
-        self._append({"step": 0, "start": weights_xxh3(weights)})
+    def begin(self, start: str) -> None:
+        """The digest of the weights before the first step."""
+        self._append({"step": 0, "start": start})
 
     def add(self, first: int, losses: Sequence[float]) -> None:
         """The losses of the steps from `first` on."""

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from launcher.errors import JobFailed
+from launcher.worker import network, shards
 from launcher.worker.context import Context
 
 
 class Weights:
     """One model under the name "", or several by name, seen as one set of tensors."""
+
+    sharded = False
+    """Whether each rank holds only its part of them."""
 
     def __init__(self, by_name: Mapping[str, nn.Module]) -> None:
         self.by_name = dict(by_name)
@@ -38,35 +45,57 @@ class Weights:
 
     def all_finite(self) -> bool:
         """Whether every parameter is a number (waits for the device)."""
-        parameters = [each.detach() for module in self.by_name.values() for each in module.parameters() if each.numel()]
-        largest = [torch.linalg.vector_norm(each, ord=torch.inf).float() for each in parameters]
-        return not largest or bool(torch.isfinite(torch.stack(largest)).all())
+        live = [each.detach() for module in self.by_name.values() for each in module.parameters() if each.numel()]
+        held = [shards.own(each) for each in live]
+        largest = [torch.linalg.vector_norm(each, ord=torch.inf).float() for each in held if each.numel()]
+        finite = not largest or bool(torch.isfinite(torch.stack(largest)).all())
+        return shards.everywhere(finite) if self.sharded else finite
 
 
 class Models(Weights):
-    """A model, or several by name, and what is trained in their place: `DistributedDataParallel` of each."""
+    """A model, or several by name, and what is trained in their place: `DistributedDataParallel` of each, or shards."""
 
     def __init__(self, given: nn.Module | Mapping[str, nn.Module], context: Context) -> None:
         self.single = isinstance(given, nn.Module)
         super().__init__({"": given} if isinstance(given, nn.Module) else given)
-        for module in self.by_name.values():
-            module.to(context.device)
+        self.sharded = context.plan.sharded
+        self.sharding: Any = importlib.import_module("launcher.worker.sharding") if self.sharded else None
+        self._replaced: dict[int, nn.Parameter] = {}
+        self.wrapped = {name: self._tuned(module, context) for name, module in self.by_name.items()}
         several = context.world_size > 1
-        self.wrapped = {
-            name: distributed(module, context) if several else module for name, module in self.by_name.items()
-        }
         self.buffers = [buffer for module in self.by_name.values() for buffer in module.buffers()] if several else []
         self.to_train: Any = self.wrapped[""] if self.single else self.wrapped
         self.to_validate: Any = self.by_name[""] if self.single else self.by_name
 
+    def followed_by(self, optimizer: Optimizer) -> Optimizer:
+        """The optimizer, of the parameters as they are held here."""
+        if self.sharded:
+            self.sharding.follow(optimizer, self._replaced)
+        return optimizer
+
+    def _tuned(self, module: nn.Module, context: Context) -> nn.Module:
+        plan, trained = context.plan, any(each.requires_grad for each in module.parameters())
+        network.arrange(module, plan)
+        if self.sharded and trained:
+            network.compile(network.layers(module) or [module], plan)
+            self._replaced |= self.sharding.shard(module, context)
+            return module
+        network.compile([module], plan)
+        module.to(context.device)
+        return distributed(module, context) if context.world_size > 1 else module
+
     @contextlib.contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Evaluation mode; afterwards every submodule is in the mode it was in (a frozen one may not be training)."""
+    def evaluating(self, *, alike: bool = True) -> Iterator[None]:
+        """Evaluation mode; afterwards every submodule is in the mode it was in (a frozen one may not be training).
+
+        `alike`: all ranks call the models equally often.
+        """
         modes = [(each, each.training) for module in self.by_name.values() for each in module.modules()]
         for module in self.by_name.values():
             module.eval()
         try:
-            yield
+            with nullcontext() if alike or not self.sharded else self.sharding.whole(self.by_name.values()):
+                yield
         finally:
             for each, training in modes:
                 each.training = training
@@ -78,6 +107,8 @@ class Models(Weights):
             for module in self.wrapped.values():
                 if isinstance(module, DistributedDataParallel):
                     stack.enter_context(module.no_sync())
+                elif self.sharded:
+                    stack.enter_context(self.sharding.without_sync(module))
             yield
 
     def share_buffers(self) -> None:
@@ -93,7 +124,14 @@ def distributed(module: nn.Module, context: Context) -> nn.Module:
     if not any(parameter.requires_grad for parameter in module.parameters()):
         return module
     devices = [context.device.index] if context.device.type == "cuda" else None
-    wrapped = _FixedBuckets(module, device_ids=devices, gradient_as_bucket_view=True)
+    options = context.plan.spec.parallel
+    wrapped = _FixedBuckets(
+        module,
+        device_ids=devices,
+        gradient_as_bucket_view=options.bucket_view,
+        static_graph=options.static_graph,
+        bucket_cap_mb=options.bucket_mb,
+    )
     wrapped.broadcast_buffers = False  # `share_buffers` does it once a step: a second forward pass must not change them
     wrapped.reducer._push_all_rebuilt_params()
     wrapped.reducer._rebuild_buckets()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from launcher.plan import Plan
-from launcher.worker import numerics
+from launcher.worker import fused, numerics, shards
 from launcher.worker.unlabelled import Unlabelled
 
 
@@ -29,9 +29,12 @@ class Optimization:
         self.unlabelled = Unlabelled(optimizer)
         self.scaler = numerics.scaler(plan)
         self.clip_norm = plan.spec.training.clip_norm
+        self._plan = plan
+        fused.apply(optimizer, plan)
         self.parameters: list[Tensor] = [each for group in optimizer.param_groups for each in group["params"]]
         kinds = {(each.device, each.dtype) for each in self.parameters}
-        self.alike = len(kinds) == 1
+        self.sharded = any(shards.is_shard(each) for each in self.parameters)
+        self.alike = len(kinds) == 1 and not self.sharded
         self.single_on_host = kinds == {(torch.device("cpu"), torch.float32)}
 
     def zero(self) -> None:
@@ -69,6 +72,7 @@ class Optimization:
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
+        settle(self.optimizer, self._plan)
         if self.scaler is not None and state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
 
@@ -77,7 +81,9 @@ class Optimization:
         if self.clip_norm is None:
             return
         gradients = [each.grad for each in self.parameters if each.grad is not None]
-        if not self.alike or any([each.is_sparse for each in gradients]):  # noqa: C419 (twice as quick as a generator)
+        if self.sharded:
+            _clip_shards(self.parameters, gradients, self.clip_norm)
+        elif not self.alike or any([each.is_sparse for each in gradients]):  # noqa: C419 (twice as quick as a generator)
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         elif gradients:
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
@@ -85,6 +91,21 @@ class Optimization:
                 torch._foreach_mul_(gradients, torch.clamp(self.clip_norm / (norm + 1e-6), max=1.0))
             elif (coefficient := _coefficient(float(norm), self.clip_norm)) != 1.0:  # times one changes no bit
                 torch._foreach_mul_(gradients, coefficient)
+
+
+def settle(optimizer: Optimizer, plan: Plan) -> None:
+    """After a state was loaded: as it would be, had the optimizer made it itself, to the way it lies in memory."""
+    fused.apply(optimizer, plan)
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = shards.as_parameter(value, parameter)
+
+
+def _clip_shards(parameters: list[Tensor], gradients: list[Tensor], longest: float) -> None:
+    """For all ranks at once: the norm is that of the whole gradient."""
+    norm = shards.gathered(torch.nn.utils.get_total_norm(gradients))
+    torch.nn.utils.clip_grads_with_norm_(parameters, longest, norm)
 
 
 def _coefficient(norm: float, longest: float) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from launcher.errors import JobFailed
-from launcher.worker import samples, seeding, state, timetable
+from launcher.worker import samples, seeding, state, timetable, transfer
 from launcher.worker.batches import Stream, TrainingBatches, to_device
 from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
@@ -163,7 +163,8 @@ class Session:
         if duties.batches is None:
             return iter(lambda: None, 0)
         remaining = duties.batches.remaining(duties.state.step)
-        return iter(Stream(duties.batches, remaining, self.context.plan, pin_memory=self.context.device.type == "cuda"))
+        stream = Stream(duties.batches, remaining, self.context.plan, pin_memory=self.context.plan.levers.pin)
+        return transfer.ahead(iter(stream), self.context)
 
     def _needed(self) -> Duties:
         if self._duties is None:

@@ -13,7 +13,7 @@ from launcher.errors import JobFailed
 from launcher.heartbeat import BETWEEN
 from launcher.task import Task
 from launcher.worker import measures, numerics, running, samples, seeding
-from launcher.worker.batches import Stream, ValidationBatches, to_device
+from launcher.worker.batches import Stream, ValidationBatches, alike, to_device
 from launcher.worker.context import Context
 from launcher.worker.models import Models
 
@@ -38,7 +38,8 @@ class Validation:
         torchmetrics have gathered, in the order of the ranks.
         """
         self.models.share_buffers()
-        with self.models.evaluating(), torch.no_grad():
+        same_count = alike(self.batches.total, self.context.plan)
+        with self.models.evaluating(alike=same_count), torch.no_grad():
             sums, found = self._through(step)
         taken = {name: measures.take(name, each) for name, each in found.items()}
         mine = ({name: float(total) for name, total in sums.items()}, len(self.batches.numbers), taken)

@@ -83,7 +83,7 @@ def ended(endings: list[Any]) -> list[Any]:
 def result(run_dir: Path) -> dict[str, bytes]:
     """Every byte that must not depend on how the run was disturbed."""
     newest = checkpoints.folder(run_dir) / checkpoints.names(checkpoints.folder(run_dir))[0]
-    files = [newest / "model.safetensors", newest / "training.safetensors", newest / "training.json"]
+    files = [path for path in newest.iterdir() if path.name != "manifest.json"]
     return {path.name: path.read_bytes() for path in [*files, run_dir / "metrics.jsonl"]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from launcher.errors import JobFailed, RequestError
+from launcher.levers import ModelOptions, ParallelOptions
 from launcher.plan import Plan
 from launcher.spec import TaskSpec
 from launcher.worker.target import mistaken
@@ -78,13 +79,20 @@ def _check_engine(given: OwnEngine, plan: Plan) -> None:
             f"the engine was already run, to iteration {trainer.state.iteration}",
             hint="return it before its first run: launcher calls run(data) itself",
         )
-    training = plan.spec.training
+    spec = plan.spec
     for key, value, usual in (
-        ("accumulate", training.accumulate, 1),
-        ("precision", plan.precision, "fp32"),
+        ("training.accumulate", spec.training.accumulate, 1),
+        ("training.precision", plan.precision, "fp32"),
+        *_settings("model", spec.model, ModelOptions()),
+        *_settings("parallel", spec.parallel, ParallelOptions()),
     ):
         if value != usual:
             raise RequestError(
-                f"training.{key} is {value}, and an engine of its own decides about that itself",
-                hint=f"--set training.{key}={usual}, or return model, optimizer, loss and data instead of an engine",
+                f"{key} is {str(value).lower()}, and an engine of its own decides about that itself",
+                hint=f"--set {key}={str(usual).lower()}, or return model, optimizer, loss and data, no engine",
             )
+
+
+def _settings(section: str, asked: Any, usual: Any) -> Iterator[tuple[str, Any, Any]]:
+    for each in dataclasses.fields(asked):
+        yield f"{section}.{each.name}", getattr(asked, each.name), getattr(usual, each.name)

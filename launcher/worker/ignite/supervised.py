@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Subset
 
 from launcher.errors import JobFailed
 from launcher.worker import numerics, seeding
-from launcher.worker.batches import to_device
+from launcher.worker.batches import alike, to_device
 from launcher.worker.context import Context
 from launcher.worker.ignite.given import Parts
 from launcher.worker.models import Models
@@ -63,11 +63,12 @@ class Evaluation:
             models.to_validate, metrics=dict(parts.metrics), device=context.device
         )
         share = Subset(parts.validation, range(context.rank, len(parts.validation), context.world_size))
+        self._alike = alike(len(parts.validation), context.plan)
         self._loader = DataLoader(share, batch_size=context.plan.microbatch)
 
     def run(self) -> None:
         context = self._context
         self._models.share_buffers()
         seeding.seed_all(seeding.mix(context.seed, seeding.VALIDATION, context.step, 0, context.rank), context.device)
-        with self._models.evaluating():
+        with self._models.evaluating(alike=self._alike):
             self.engine.run(self._loader)

@@ -24,6 +24,7 @@ from launcher.worker.lightning.given import Flavour
 from launcher.worker.lightning.place import place
 from launcher.worker.losses import Losses
 from launcher.worker.models import share
+from launcher.worker.optimization import settle
 from launcher.worker.schedule import Schedulers
 from launcher.worker.state import State
 from launcher.worker.stop import Store
@@ -91,6 +92,8 @@ class Journey:
             self._check_optimizers(self._resumed["optimizations"])
             gathered.put(trainer, self._resumed)
             self._resumed = {}
+        for optimizer in trainer.optimizers:
+            settle(optimizer, self.context.plan)
         if self._there().state.stops_early:
             trainer.should_stop = True
 

@@ -126,6 +126,13 @@ def _check(wished: dict[str, Any], decided: dict[str, Any], flavour: Flavour) ->
 
 
 def _strategy(flavour: Flavour, context: Context, *, find_unused_parameters: bool) -> Any:
+    options = context.plan.spec.parallel
+    if find_unused_parameters and options.static_graph:
+        raise RequestError(
+            f"parallel.static_graph is true, and trainer.strategy {UNUSED_PARAMETERS}, or a module that optimizes"
+            " itself, uses other parameters from step to step",
+            hint="--set parallel.static_graph=false",
+        )
     base = flavour.part("strategies", "DDPStrategy")
 
     class ExactDDP(base):  # type: ignore[misc, valid-type]  # the flavour's class
@@ -136,7 +143,12 @@ def _strategy(flavour: Flavour, context: Context, *, find_unused_parameters: boo
                 return distributed(model, context)
             devices = [context.device.index] if context.device.type == "cuda" else None
             return DistributedDataParallel(
-                model, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
+                model,
+                device_ids=devices,
+                find_unused_parameters=True,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=options.bucket_view,
+                bucket_cap_mb=options.bucket_mb,
             )
 
     return ExactDDP(timeout=COLLECTIVE_TIMEOUT)

@@ -52,7 +52,7 @@ def _of_parts(parts: Parts, context: Context) -> Course:
     source = epochs.read(parts.data, context)
     models = Models(parts.model, context)
     scheduler = _scheduler(parts, source.timetable(context).total_steps)
-    given: dict[str, Any] = {"model": parts.model, "optimizer": parts.optimizer}
+    given: dict[str, Any] = {"model": parts.model, "optimizer": models.followed_by(parts.optimizer)}
     saved = Saved({**given, **({"scheduler": scheduler} if scheduler is not None else {})}, plan, given_to="the target")
     (optimization,) = saved.optimizations.values()
     trainer = supervised.trainer(parts, models, optimization, scheduler, context)

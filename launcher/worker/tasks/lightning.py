@@ -6,8 +6,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from launcher import checkpoints
-from launcher.worker import numerics, seeding, state, target
+from launcher.worker import network, numerics, seeding, state, target
 from launcher.worker.context import Context, Outcome
 from launcher.worker.lightning.checkpoint import Core, checkpoint_io
 from launcher.worker.lightning.given import Given, understand
@@ -22,6 +24,8 @@ def run(context: Context) -> Outcome:
     seeding.seed_all(seeding.mix(context.seed, seeding.WEIGHTS), context.device)
     given = understand(target.call(plan.spec.task, Path(plan.job_dir)), plan.spec.task)
     state.check_metrics_exist(plan, given.has("validation_step"), "give the module a validation_step that logs it")
+    network.arrange(given.model, plan)
+    network.compile(_networks(given.model), plan)
     journey = Journey(context, Core(given.model), given.flavour)
     trainer = journey.trainer = _trainer(given, context, journey)
     context.kept.append(trainer)
@@ -41,6 +45,17 @@ def _trainer(given: Given, context: Context, journey: Journey) -> Any:
     plugins = [environment, checkpoint_io(flavour, journey)]
     options = arguments(given, context, plugins)
     return flavour.part("", "Trainer")(callbacks=callbacks(flavour, journey, given.callbacks), **options)
+
+
+def _networks(module: nn.Module) -> list[nn.Module]:
+    """What the module calls: not itself, for its steps log, which cannot be compiled."""
+    found: list[nn.Module] = []
+    for child in module.children():
+        if isinstance(child, nn.ModuleList | nn.ModuleDict):
+            found += _networks(child)
+        elif next(child.parameters(), None) is not None:
+            found.append(child)
+    return found
 
 
 def _fit(trainer: Any, given: Given, context: Context, journey: Journey) -> bool:

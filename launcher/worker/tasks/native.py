@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch.optim import Optimizer
 
 from launcher.task import Task
-from launcher.worker import numerics, running, samples, seeding, state, steps, target, timetable, validation
+from launcher.worker import numerics, running, samples, seeding, state, steps, target, timetable, transfer, validation
 from launcher.worker.batches import Stream, TrainingBatches
 from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
@@ -31,10 +31,10 @@ def run(context: Context) -> Outcome:
     context.kept.append(loop)
     loop.duties.resume()
     remaining = batches.remaining(loop.duties.state.step)
-    microbatches = Stream(batches, remaining, context.plan, pin_memory=context.device.type == "cuda")
+    microbatches = Stream(batches, remaining, context.plan, pin_memory=context.plan.levers.pin)
     if context.world_size > 1:
         context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
-    stopped = loop.run(iter(microbatches))
+    stopped = loop.run(transfer.ahead(iter(microbatches), context))
     return loop.duties.outcome(stopped=stopped)
 
 
@@ -52,7 +52,7 @@ def _prepare(task: Task, context: Context) -> tuple[Loop, TrainingBatches]:
     plan = context.plan
     times = timetable.make(plan, samples.count(task.data, "data"))
     models = Models(task.model, context)
-    optimizations = {name: Optimization(each, plan) for name, each in _optimizers(task).items()}
+    optimizations = {name: Optimization(models.followed_by(each), plan) for name, each in _optimizers(task).items()}
     schedule = Schedule(task, times)
     best, early_stop = state.bests(plan)
     checks = validation.make(task, models, context)

@@ -14,8 +14,10 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from launcher import checkpoints, manifest
+from launcher.choices import Levers
 from launcher.errors import RequestError, nearest
 from launcher.heartbeat import Heart
+from launcher.levers import ModelOptions, ParallelOptions
 from launcher.manifest import Damaged
 from launcher.plan import Plan
 from launcher.store import RunFolder
@@ -99,11 +101,14 @@ def batch_size(trained: Trained) -> int | None:
 def _alone(plan: Plan, run_dir: Path) -> Plan:
     """The plan for one process on the CPU, whatever it trained on."""
     spec = dataclasses.replace(
-        plan.spec, loader=dataclasses.replace(plan.spec.loader, workers=0), training=_whole(plan)
+        plan.spec,
+        loader=dataclasses.replace(plan.spec.loader, workers=0),
+        training=_whole(plan),
+        model=ModelOptions(),
+        parallel=ParallelOptions(),
     )
-    return dataclasses.replace(
-        plan, run_dir=str(run_dir), nodes=1, procs_per_node=1, device="cpu", precision="fp32", spec=spec
-    )
+    alone = dataclasses.replace(plan, run_dir=str(run_dir), nodes=1, procs_per_node=1, device="cpu", precision="fp32")
+    return dataclasses.replace(alone, spec=spec, levers=Levers())
 
 
 def _whole(plan: Plan) -> Any:

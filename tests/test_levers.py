@@ -1,0 +1,40 @@
+"""Which levers of a job file go together, and with which kind of task."""
+
+import pytest
+
+from tests.test_jobfile import JOB, fault, faults, read
+
+SCRIPT = "name: s\ntask: {kind: script, target: train.py}\ntraining: {}\n"
+LIGHTNING = "name: l\ntask: {kind: lightning, target: a.py:f}\ntraining: {epochs: 1}\n"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["model.compile=default", "model.activation_checkpoint=full", "optimizer.fused=true", "parallel.static_graph=true"],
+)
+def test_a_scripts_model_is_its_own(setting: str) -> None:
+    told = fault(SCRIPT, setting)
+    assert setting.split("=")[0] in told and "task.kind is script" in told
+
+
+def test_a_script_may_spell_out_what_is_so_anyway() -> None:
+    assert read(SCRIPT, "model.compile=false", "optimizer.fused=auto").model.compile is False
+
+
+def test_kernels_chosen_by_the_clock_and_exact_numerics_exclude_each_other() -> None:
+    told = fault(JOB, "model.compile=max-autotune")
+    assert "model.compile" in told and "training.numerics" in told
+    assert read(JOB, "model.compile=max-autotune", "training.numerics=fast").model.compile == "max-autotune"
+
+
+def test_ddps_settings_say_nothing_to_shards() -> None:
+    told = faults(JOB, "parallel.strategy=fsdp2", "parallel.bucket_mb=100", "parallel.static_graph=true")
+    assert len(told) == 2 and all("parallel.strategy is fsdp2" in each for each in told)
+
+
+def test_a_lightning_module_is_not_shared_out() -> None:
+    assert "task.kind is lightning" in fault(LIGHTNING, "parallel.strategy=fsdp2")
+
+
+def test_shards_need_one_folder_for_all_nodes() -> None:
+    assert "ssh.sync" in fault(JOB, "parallel.strategy=fsdp2", "ssh.sync=rsync")
