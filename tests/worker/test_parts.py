@@ -11,14 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from launcher.choices import Levers
 from launcher.errors import JobFailed
+from launcher.levers import ModelOptions
 from launcher.worker.digest import weights_sha256
 from launcher.worker.losses import LONGEST, Losses
 from launcher.worker.models import Models
 from launcher.worker.optimization import Optimization
 from tests.worker import ranks
 
-ALONE: Any = SimpleNamespace(world_size=1, device=torch.device("cpu"))
+PLAN = SimpleNamespace(sharded=False, levers=Levers(), spec=SimpleNamespace(model=ModelOptions()))
+ALONE: Any = SimpleNamespace(world_size=1, device=torch.device("cpu"), plan=PLAN)
 
 
 def clipped(gradients: list[Tensor], tmp_path: Path, norm: float) -> list[Tensor]:
