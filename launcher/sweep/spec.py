@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from launcher.spec import Mode, Positive, Section
+from launcher.section import Positive, Section
+from launcher.spec import Mode
 
 Sampler = Literal["tpe", "random", "grid", "cmaes"]
 PrunerKind = Literal["none", "median", "halving"]
