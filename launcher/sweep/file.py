@@ -32,7 +32,10 @@ class Job:
         target.check(self.spec.task, path)
         self._text, self._source, self._overrides = text, str(path), overrides
         self._arguments = target.arguments(self.spec.task, path)
-        self.keys = [*every_key(JobSpec), *(f"task.args.{name}" for name in self._arguments or self.spec.task.args)]
+        self.keys = [
+            *every_key(JobSpec),
+            *(f"task.args.{name}" for name in sorted(self._arguments or self.spec.task.args)),
+        ]
 
     def knows(self, key: str) -> bool:
         """Whether the job file, or the target that takes its arguments, has such a key."""

@@ -48,8 +48,7 @@ class Outcome:
 
 def read(sweep: Sweep) -> Outcome:
     """Raises RequestError and EnvironmentUnfit where the storage has no answer."""
-    with storage.unfit(sweep.spec.storage):
-        kept = storage.connect(sweep.spec.storage, sweep.journal, sweep.id)
+    with storage.opened(sweep.spec.storage, sweep.journal, sweep.id) as kept:
         trials = board.read(kept, sweep.id, sweep.spec).trials()
     rows = tuple(_row(sweep, trial) for trial in trials)
     complete = [row for row in rows if row.state == "complete" and row.value is not None]

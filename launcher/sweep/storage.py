@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit, urlunsplit
 
+from launcher import lock
 from launcher.errors import EnvironmentUnfit, RequestError
 
 if TYPE_CHECKING:
@@ -36,42 +37,69 @@ def need(package: str, purpose: str) -> None:
         )
 
 
-def connect(url: str | None, journal: Path, sweep_id: str) -> BaseStorage:
-    """The storage of a sweep. Raises RequestError for a URL of no known kind, EnvironmentUnfit where nobody answers."""
+@contextmanager
+def opened(url: str | None, journal: Path, sweep_id: str) -> Iterator[BaseStorage]:
+    """The storage of a sweep, closed at the end.
+
+    Raises RequestError for a URL of no known kind, EnvironmentUnfit where nobody answers, now or later.
+    """
     need("optuna", "a sweep")
-    from optuna.exceptions import StorageInternalError
-    from optuna.storages import JournalStorage, RDBStorage, get_storage
+    from optuna.storages import JournalStorage
 
     if url is None:
-        return JournalStorage(_file(journal))
+        with lock.unfit(journal):
+            yield JournalStorage(_file(journal))
+        return
     url = _given(url)
+    with _unfit(url):
+        kept = _connected(url, sweep_id)
+        try:
+            yield kept
+        finally:
+            _close(kept)
+
+
+def _connected(url: str, sweep_id: str) -> BaseStorage:
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import JournalStorage, RDBStorage, get_storage
+    from sqlalchemy.exc import ArgumentError
+
     scheme = urlsplit(url).scheme
     if scheme in PACKAGES:
         need(PACKAGES[scheme], f"the storage {masked(url)}")
-    with unfit(url):
-        if scheme in REDIS:
-            return JournalStorage(_redis(url, sweep_id))
-        try:
-            known = url.replace(scheme, DIALECTS.get(scheme, scheme), 1)
-            return get_storage(RDBStorage(known, engine_kwargs={"pool_pre_ping": True}))
-        except (ValueError, ImportError) as error:
-            raise RequestError(
-                f"storage: {masked(url)} is the URL of no storage that can be reached from here ({_first_line(error)})",
-                hint="redis://host:6379/0, postgresql://user@host/database, or nothing for a journal file",
-            ) from error
-        except StorageInternalError as error:
-            raise EnvironmentUnfit(_lost(url, error), hint=REMEDY) from error
+    if scheme in REDIS:
+        return JournalStorage(_redis(url, sweep_id))
+    try:
+        known = url.replace(scheme, DIALECTS.get(scheme, scheme), 1)
+        return get_storage(RDBStorage(known, engine_kwargs={"pool_pre_ping": True}))
+    except (ValueError, ImportError, ArgumentError) as error:
+        raise RequestError(
+            f"storage: {masked(url)} is the URL of no storage that can be reached from here ({_first_line(error)})",
+            hint="redis://host:6379/0, postgresql://user@host/database, or nothing for a journal file",
+        ) from error
+    except StorageInternalError as error:
+        raise EnvironmentUnfit(_lost(url, error), hint=REMEDY) from error
+
+
+def _close(kept: BaseStorage) -> None:
+    """Optuna leaves this to the end of the process."""
+    kept.remove_session()
+    backend = getattr(kept, "_backend", None)
+    if (engine := getattr(backend, "engine", None)) is not None:
+        engine.dispose()
+    if (client := getattr(backend, "_redis", None)) is not None:
+        client.close()
 
 
 REMEDY = "see that it runs and that this machine may reach it; then launcher sweep resume"
 
 
 @contextmanager
-def unfit(url: str | None) -> Iterator[None]:
+def _unfit(url: str) -> Iterator[None]:
     """A storage that does not answer becomes EnvironmentUnfit, with its URL but not its password."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
+    errors: tuple[type[Exception], ...] = (SQLAlchemyError,)
     if importlib.util.find_spec("redis") is not None:
         from redis.exceptions import RedisError
 
@@ -79,7 +107,7 @@ def unfit(url: str | None) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise EnvironmentUnfit(_lost(_given(url) if url else "the journal", error), hint=REMEDY) from error
+        raise EnvironmentUnfit(_lost(url, error), hint=REMEDY) from error
 
 
 def masked(url: str) -> str:

@@ -30,14 +30,12 @@ def resume(sweep_dir: Path, *, listener: Listener) -> bool:
 
 
 def _work(sweep: Sweep, listener: Listener, board_of: Callable[..., Board]) -> bool:
-    url = sweep.spec.storage
     devices.share(sweep.job_spec, machine.inspect(), sweep.spec.parallel)
-    if url is not None:
-        storage.connect(url, sweep.journal, sweep.id)
-    folder.write(sweep)
-    with storage.unfit(url):
-        kept = storage.connect(url, sweep.journal, sweep.id)
+    if sweep.spec.storage is None:
+        folder.write(sweep)  # the journal lies in it
+    with storage.opened(sweep.spec.storage, sweep.journal, sweep.id) as kept:
         trials = board_of(kept, sweep.id, sweep.spec, sweep.digest)
+        folder.write(sweep)
         stop = StopRequest()
         stop.install()
         listener({"event": "sweep", "id": sweep.id, "folder": str(sweep.folder), "trials": sweep.spec.count})

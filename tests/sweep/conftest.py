@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class Toy:
     """A folder with the files, and the runs beside them."""
 
     path: Path
-    events: list[Mapping[str, Any]]
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def runs(self) -> Path:
@@ -51,10 +52,19 @@ class Toy:
         files = self.path / "job.yaml", self.path / "sweep.yaml"
         return sweeping.start(*files, settings, runs_dir=self.runs, join=None, listener=self.events.append)
 
-    def worker(self, what: str, *more: str, runs: str = "runs", **environ: str) -> subprocess.Popen[str]:
+    def worker(self, what: str, *more: str, runs: str = "runs", **environ: str) -> subprocess.Popen[bytes]:
+        """A worker in a process of its own, ended with the test."""
         words = [sys.executable, str(Path(__file__).with_name("fake_worker.py")), what, str(self.path / runs), *more]
         environ = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
-        return subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = (self.path / "worker.log").open("a")
+        self.workers.append(subprocess.Popen(words, env=environ, stdout=said, stderr=said))
+        said.close()
+        return self.workers[-1]
+
+    def end(self) -> None:
+        for process in self.workers:
+            process.kill()
+            process.wait()
 
     def rows(self, sweep_dir: Path | None = None) -> list[tuple[Any, ...]]:
         """What the trials were and what came of them, without where and by whom."""
@@ -66,8 +76,22 @@ class Toy:
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Toy]]:
+    """Makes a toy in a folder of its own."""
     monkeypatch.setattr(trial, "words", fake_worker.words)
-    made = Toy(tmp_path, [])
-    made.write()
-    return made
+    made: list[Toy] = []
+
+    def make(name: str, sweep: str = SWEEP) -> Toy:
+        made.append(Toy(tmp_path / name))
+        made[-1].path.mkdir()
+        made[-1].write(sweep=sweep)
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
+
+
+@pytest.fixture
+def toy(toys: Callable[..., Toy]) -> Toy:
+    return toys("toy")

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import signal
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -59,24 +59,18 @@ def test_a_pruned_trial_is_stopped_and_its_run_says_so(toy: Toy, monkeypatch: py
     assert events[-1]["event"] == "pruned" and (events[-1]["step"], events[-1]["metric"]) == (pruned[0].step, "score")
 
 
-def test_a_killed_sweep_goes_on_and_makes_the_same_trials(toy: Toy, tmp_path: Path) -> None:
-    toy.write(sweep=LEARNING)
+def test_a_killed_sweep_goes_on_and_makes_the_same_trials(toys: Callable[..., Toy]) -> None:
+    toy, again = toys("toy", LEARNING), toys("again", LEARNING)
     toy.start()
-    undisturbed = toy.rows()
-    again = Toy(tmp_path / "again", [])
-    again.path.mkdir()
-    again.write(sweep=LEARNING)
     for step in (2, 6):
         process = again.worker("start" if step == 2 else "resume", FAKE_SECONDS="0.1")
         assert waiting.until(
             lambda number=step: (again.path / "runs/sweeps").is_dir() and begun(again, number), PATIENCE
         )
         process.kill()
-        process.communicate()
-    killed = again.worker("resume")
-    assert killed.wait(PATIENCE) == 0
-    killed.communicate()
-    assert again.rows() == undisturbed
+        process.wait()
+    assert again.worker("resume").wait(PATIENCE) == 0
+    assert again.rows() == toy.rows()
 
 
 def begun(toy: Toy, number: int) -> bool:
@@ -99,27 +93,18 @@ def test_a_stopped_sweep_lets_its_trials_save_and_goes_on_with_them(toy: Toy) ->
     assert waiting.until(lambda: (toy.runs / "sweeps").is_dir() and begun(toy, 0), PATIENCE)
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 1
-    process.communicate()
     assert store.record(toy.run_dir(0)).state == "STOPPED" and toy.rows()[0][1] == "running"
-    left = toy.worker("resume")
-    assert left.wait(PATIENCE) == 0
-    left.communicate()
+    assert toy.worker("resume").wait(PATIENCE) == 0
     assert starts(toy, 0) == 2 and [row[1] for row in toy.rows()] == ["complete"] * 6
 
 
-def test_parallel_trials_know_only_what_the_rule_lets_them(toy: Toy) -> None:
+def test_parallel_trials_know_only_what_the_rule_lets_them(toys: Callable[..., Toy]) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core is not shared out")
-    toy.write(sweep=LEARNING + "parallel: 2\n")
-    toy.start()
-    first = toy.rows()
-    slow = Toy(toy.path / "slow", [])
-    slow.path.mkdir()
-    slow.write(sweep=LEARNING + "parallel: 2\n")
-    slower = slow.worker("start", FAKE_KILL="3@2", FAKE_SECONDS="0.02")
-    assert slower.wait(PATIENCE) == 0
-    slower.communicate()
-    assert slow.rows() == first
+    quick, slow = (toys(name, LEARNING + "parallel: 2\n") for name in ("quick", "slow"))
+    quick.start()
+    assert slow.worker("start", FAKE_KILL="3@2", FAKE_SECONDS="0.02").wait(PATIENCE) == 0
+    assert slow.rows() == quick.rows()
 
 
 def test_a_metric_that_no_trial_reports_ends_the_sweep_with_the_nearest_name(toy: Toy) -> None:
