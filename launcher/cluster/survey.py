@@ -201,6 +201,7 @@ class _Talk:
     def _trouble(self) -> LauncherError:
         """The error of a node that does not answer, by what its connection left on standard error."""
         if time.monotonic() >= self._deadline:
+            self._process.kill()
             text = f"{self._route.host}: no answer within {self._seconds:g} s"
             return EnvironmentUnfit(text, hint=f"try it by hand, or --set look.seconds={4 * self._seconds:g}")
         try:

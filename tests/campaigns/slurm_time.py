@@ -19,7 +19,7 @@ from tests.cluster.lab import Lab
 from tests.cluster.slurm import Slurm
 
 JOB = ROOT / "tests" / "runs" / "trial.yaml"
-TIME_IS_UP = ("backend=slurm", "slurm.time=1", "slurm.save_before=10", "task.args.seconds=1.5")
+TIME_IS_UP = ("backend=slurm", "slurm.time=0:01:00", "slurm.save_before=10", "task.args.seconds=1.5")
 
 
 def trained(runs: Path, *settings: str, env: dict[str, str] | None = None) -> dict[str, Any]:
