@@ -42,15 +42,20 @@ svg { width: 100%; height: auto; display: block } text { fill: var(--faint); fon
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def page(title: str, sections: Iterable[str]) -> str:
-    """The whole document."""
+def page(title: str, sections: Iterable[str], *, script: str = "") -> str:
+    """The whole document. With a script, that alone may run, and ask the server that the page came from."""
+    policy = f"{POLICY}; script-src 'unsafe-inline'; connect-src 'self'" if script else POLICY
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<h1>{escape(title)}</h1>\n{''.join(sections)}</body>\n</html>\n"
+        f"<body>\n<h1>{escape(title)}</h1>\n{''.join(sections)}{_script(script)}</body>\n</html>\n"
     )
+
+
+def _script(script: str) -> str:
+    return f"<script>{script}</script>\n" if script else ""
 
 
 def section(title: str, content: str) -> str:

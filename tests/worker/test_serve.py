@@ -65,7 +65,7 @@ def test_samples_are_computed(client: Client) -> None:
         ([[1, None, 3]], "input holds something that is not a number"),
         ([[True, True, True]], "input takes float32"),
         ([[1e300, 0, 0]], "input holds a number that is too large for float32"),
-        ([], "input: a sample has shape [], and the model takes [3]"),
+        ([], "input holds no sample"),
         ([[0, 0, 0]] * 5, "a request holds 1 to 4 samples, and this one 5"),
         ({"other": [[1, 2, 3]]}, "inputs holds the arrays input, each by its name"),
         ("text", "inputs holds the arrays input, each by its name"),
@@ -91,6 +91,12 @@ def test_what_cannot_be_computed_is_answered_with_why(client: Client, inputs: An
 def test_a_body_that_is_no_request_is_answered_with_why(client: Client, body: bytes, sentence: str) -> None:
     answer = client.send(body)
     assert answer.status == 422 and sentence in answer.body["detail"]
+
+
+def test_its_page_shows_the_request_and_asks_no_other_server(client: Client) -> None:
+    shown = client.get("/docs").body
+    assert "{&quot;inputs&quot;: [[" in shown and "the samples cannot be computed" in shown
+    assert "//" not in shown and "connect-src 'self'" in shown
 
 
 def test_a_body_has_a_cap_whether_or_not_it_says_its_length(client: Client) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from launcher import __version__
-from launcher.worker.serve import Settings
+from launcher.worker.serve import Settings, page
 from launcher.worker.serve.batcher import Batcher, Full, Refused
 from launcher.worker.serve.predictor import Arrays, Input, Predictor
 from launcher.worker.serve.request import Unfit, read
@@ -43,7 +43,8 @@ def make(predictor: Predictor, settings: Settings) -> FastAPI:
         yield
         await batcher.stop()
 
-    app = FastAPI(title=f"launcher serve {predictor.about}", version=__version__, lifespan=life, redoc_url=None)
+    title = f"launcher serve {predictor.about}"
+    app = FastAPI(title=title, version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.failure = None
 
     @app.post("/predict", openapi_extra=_described(predictor, settings), responses=_RESPONSES)
@@ -76,6 +77,10 @@ def make(predictor: Predictor, settings: Settings) -> FastAPI:
         except _Answer as error:
             return JSONResponse({"detail": str(error)}, error.status)
         return PlainTextResponse(_figures(batcher), media_type="text/plain; version=0.0.4")
+
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    async def docs() -> str:
+        return page.written(app.openapi())
 
     return app
 

@@ -47,6 +47,8 @@ def _by_input(sent: Any, inputs: tuple[Input, ...]) -> list[tuple[Any, Input]]:
 def _array(sent: Any, wanted: Input) -> np.ndarray[Any, Any]:
     if not isinstance(sent, list):
         raise Unfit(f"{wanted.name} is a list of samples")
+    if not sent:
+        raise Unfit(f"{wanted.name} holds no sample")
     try:
         array = np.array(sent)
     except ValueError:

@@ -158,8 +158,8 @@ def _named(models: Mapping[str, nn.Module], wanted: str | None) -> str:
     if wanted is not None and wanted in models:
         return wanted
     names = ", ".join(name or "model" for name in models)
-    said = f"it has no model {wanted}{nearest(wanted, models)}" if wanted else "the task has several models"
-    raise RequestError(f"{said}: {names}", hint=f"--model NAME says which: {names}")
+    said = f"no model {wanted}{nearest(wanted, models)}" if wanted else f"several models: {names}"
+    raise RequestError(f"the task has {said}", hint=f"--model NAME says which: {names}")
 
 
 class _Called(BaseException):
