@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
@@ -23,15 +24,21 @@ if TYPE_CHECKING:
     from envcheck.sections.libraries import Expectation
 
 WRONG_REQUEST = 2
+PIPE_CLOSED = 141
+"""What a shell reports for a program that SIGPIPE ended."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Prints, and returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        if words and words[0] in COMMANDS:
-            return COMMANDS[words[0]](words[1:])
-        return _check(command_line.parse(words))
+        known = bool(words) and words[0] in COMMANDS
+        exit_code = COMMANDS[words[0]](words[1:]) if known else _check(command_line.parse(words))
+        sys.stdout.flush()
+        return exit_code
+    except BrokenPipeError:  # who reads, `head` for one, has seen enough: nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except (checks.UnknownSelection, facts.FactsError, expectation.NoSuchVariant) as error:
         print(f"envcheck: {error}", file=sys.stderr)
         return WRONG_REQUEST

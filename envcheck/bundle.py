@@ -14,7 +14,8 @@ if sys.version_info < (3, 9):
     sys.exit("envcheck needs Python 3.9 or later, this one is " + sys.version.split()[0])
 folder = tempfile.mkdtemp(prefix="envcheck-")
 try:
-    tarfile.open(fileobj=io.BytesIO(base64.b64decode({archive!r}))).extractall(folder)
+    safely = {{"filter": "data"}} if hasattr(tarfile, "data_filter") else {{}}
+    tarfile.open(fileobj=io.BytesIO(base64.b64decode({archive!r}))).extractall(folder, **safely)
     sys.path.insert(0, folder)
     {then}
 finally:

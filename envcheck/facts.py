@@ -100,7 +100,9 @@ def load(path: Path) -> Facts:
         raise FactsError(f"{path}: {error}") from None
     except RecursionError:
         raise FactsError(f"{path}: nested too deeply") from None
-    except (OSError, ValueError) as error:  # also bytes that are no text, and a number of too many digits
+    except UnicodeDecodeError as error:
+        raise FactsError(f"{path}: byte {error.start} is no text in UTF-8") from None
+    except (OSError, ValueError) as error:  # also a number of too many digits
         raise FactsError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 

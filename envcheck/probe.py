@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, TypeVar
 
 from envcheck.collect.records import altered
-from envcheck.sections.torch import Torch, TorchDevice
+from envcheck.sections.torch import NOT_INSTALLED, Torch, TorchDevice
 
 Answer = TypeVar("Answer")
 ACCELERATOR_LIBRARY = re.compile(r"lib(cuda|cudart|cudnn|cublas|cublasLt|nvJitLink|nccl|nvidia-ml)\.so[^/]*$")
@@ -26,7 +26,7 @@ def main() -> int:
 def collect() -> Torch:
     """Look at torch in this process. Also for a process that has imported it already."""
     if importlib.util.find_spec("torch") is None:
-        return Torch(failure="torch is not installed")
+        return Torch(failure=NOT_INSTALLED)
     started = time.monotonic()
     try:
         import torch

@@ -96,7 +96,9 @@ def nothing_was_killed_for_memory(cgroup: Cgroup) -> Outcome:
     """
     if cgroup.oom_kills is None:
         return unknown("this control group does not count them")
-    return f"{cgroup.oom_kills} so far (memory.events: oom_kill)" if cgroup.oom_kills else None
+    if not cgroup.oom_kills:
+        return None
+    return f"killed here for want of memory so far: {cgroup.oom_kills} (memory.events: oom_kill)"
 
 
 @check(

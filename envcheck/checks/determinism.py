@@ -25,7 +25,11 @@ def cublas_workspace_is_fixed(environment: Environment, need: Need) -> Outcome:
     value = environment.get("CUBLAS_WORKSPACE_CONFIG")
     if value in WORKSPACES or (not value and (need.numerics != "exact" or need.device == "cpu")):
         return None
-    saw = f"CUBLAS_WORKSPACE_CONFIG is {value!r}, not one of {', '.join(WORKSPACES)}" if value else "it is not set"
+    saw = (
+        f"CUBLAS_WORKSPACE_CONFIG is {value!r}, not one of {', '.join(WORKSPACES)}"
+        if value
+        else "CUBLAS_WORKSPACE_CONFIG is not set"
+    )
     return fail(saw) if need.numerics == "exact" else warn(saw)
 
 

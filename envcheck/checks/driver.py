@@ -6,7 +6,16 @@ import re
 from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, Status, check, fail, fine, unknown, warn
-from envcheck.compatibility import DriverFit, brand, driver_for_cuda, gpu_model, newest_cuda, runs_on, wheel_archs
+from envcheck.compatibility import (
+    DriverFit,
+    brand,
+    driver_for_cuda,
+    gpu_model,
+    newest_cuda,
+    oldest_wheel,
+    runs_on,
+    wheel_archs,
+)
 from envcheck.versions import at_least, compare
 
 if TYPE_CHECKING:
@@ -15,11 +24,12 @@ if TYPE_CHECKING:
     from envcheck.sections.libraries import Packages
     from envcheck.sections.torch import Torch
 
+INSTALL = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/{wheel}"
+
 
 @check(
     "DRV001",
-    remedy="upgrade the driver to {own} or later, or install a torch for an older CUDA: "
-    "pip install torch --index-url https://download.pytorch.org/whl/{wheel}",
+    remedy="upgrade the driver to {own} or later, or install a torch for an older CUDA{how}",
     modes=("F01",),
     only_with_gpus=True,
 )
@@ -42,8 +52,8 @@ def driver_serves_torchs_cuda(gpus: Gpus, driver: Driver, packages: Packages) ->
     saw = f"driver {version} is older than {answer.floor}, the floor of torch's CUDA {packages.torch_cuda}"
     if driver.compat_library and all(brand(gpu.name) == "datacenter" for gpu in gpus.devices):
         return fine(f"{saw}; {driver.compat_library} lifts that")
-    wheel = "cu" + (newest_cuda(version) or "126").replace(".", "")
-    return fail(saw, own=answer.own, wheel=wheel)
+    older = oldest_wheel(version)
+    return fail(saw, own=answer.own, how=f": {INSTALL.format(wheel=older)}" if older else "")
 
 
 @check(
@@ -175,7 +185,7 @@ def nvswitch_fabric_is_up(gpus: Gpus, driver: Driver, torch: Torch | None = None
 
 @check(
     "DRV016",
-    remedy="install a torch whose wheel has {wanted}: pip install torch --index-url https://download.pytorch.org/whl/{wheel}",
+    remedy="install a torch whose wheel has {wanted}: " + INSTALL,
     modes=("F16",),
     only_with_gpus=True,
 )

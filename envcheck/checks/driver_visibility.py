@@ -144,7 +144,7 @@ def visible_devices_names_real_gpus(environment: Environment, gpus: Gpus) -> Out
     return None
 
 
-@check("DRV011", remedy="ask for {have} processes a node, or use a node with more GPUs", modes=("F11",))
+@check("DRV011", remedy="{first}ask for {have} processes a node, or use a node with more GPUs", modes=("F11",))
 def gpus_suffice_for_the_job(need: Need, gpus: Gpus, driver: Driver) -> Outcome:
     """The node has a GPU for every process of the job, and every GPU of the bus answers.
 
@@ -155,11 +155,13 @@ def gpus_suffice_for_the_job(need: Need, gpus: Gpus, driver: Driver) -> Outcome:
     if need.device == "cpu" or gpus.error:
         return None
     if need.device == "cuda" and have < need.procs_per_node:
-        return fail(f"the job wants {need.procs_per_node} GPUs on each node, this one has {have}", have=max(have, 1))
+        saw = f"the job wants {need.procs_per_node} GPUs on each node, this one has {have}"
+        return fail(saw, first="", have=max(have, 1))
     on_bus = driver.pci_gpus or 0
     nodes = sum(name.removeprefix("nvidia").isdigit() for name in driver.device_nodes)
     if 0 < have < min(on_bus, nodes):
-        return fail(f"the PCI bus and /dev have {min(on_bus, nodes)} GPUs, the driver tells of {have}", have=have)
+        saw = f"the PCI bus and /dev have {min(on_bus, nodes)} GPUs, the driver tells of {have}"
+        return fail(saw, first="see which one fell off (sudo dmesg | grep -i xid) and reboot; until then ", have=have)
     return None
 
 
@@ -193,5 +195,6 @@ def every_process_has_its_own_gpu(need: Need, environment: Environment, gpus: Gp
     else:
         return unknown("cannot see how many GPUs there are")
     if need.procs_per_node > visible:
-        return fail(f"{need.procs_per_node} processes are to share {visible} visible GPUs", visible=max(visible, 1))
+        gpus_seen = f"{visible} visible GPU" + "s" * (visible != 1)
+        return fail(f"{need.procs_per_node} processes are to share {gpus_seen}", visible=max(visible, 1))
     return None

@@ -155,7 +155,7 @@ def persistence_mode_is_on(gpus: Gpus) -> Outcome:
 
 @check(
     "GPU008",
-    remedy="use one process a MIG instance and no NCCL, or switch MIG off: sudo nvidia-smi -i {index} -mig 0",
+    remedy="give each process an instance of its own ({what}), or switch MIG off: sudo nvidia-smi -i {index} -mig 0",
     modes=("F18",),
     only_with_gpus=True,
 )
@@ -169,10 +169,12 @@ def mig_fits_the_job(gpus: Gpus, need: Need) -> Outcome:
         return None
     instances = sum(len(gpu.mig_instances) for gpu in sliced)
     if instances == 0:
-        return fail(f"GPU {sliced[0].index} is in MIG mode and has no instance", index=sliced[0].index)
+        index = sliced[0].index
+        create = f"sudo nvidia-smi mig -i {index} -lgip; sudo nvidia-smi mig -i {index} -cgi PROFILE -C"
+        return fail(f"GPU {index} is in MIG mode and has no instance", what=create, index=index)
     if need.world_size > 1:
-        saw = f"{need.procs_per_node} processes a node, and the GPUs are cut into {instances} MIG instances"
-        return fail(saw, index=sliced[0].index)
+        saw = f"{need.world_size} processes are to meet, and NCCL connects none of the {instances} MIG instances"
+        return fail(saw, what="each then is a job of its own", index=sliced[0].index)
     return None
 
 

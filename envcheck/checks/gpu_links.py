@@ -83,7 +83,7 @@ def bridges_let_gpus_talk_directly(pci: Pci) -> Outcome:
         return unknown("the bridges' registers can be read by root only")
     if pci.acs_bridges:
         return warn(
-            f"ACS redirects requests on {len(pci.acs_bridges)} bridges, first {pci.acs_bridges[0]}",
+            f"ACS redirects requests on PCIe bridges: {len(pci.acs_bridges)}, the first is {pci.acs_bridges[0]}",
             bus=pci.acs_bridges[0],
         )
     return None

@@ -74,7 +74,7 @@ def torchs_own_pins_are_met(packages: Packages) -> Outcome:
     return None
 
 
-@check("LIB010", remedy="pip install {wanted}", modes=("F41",))
+@check("LIB010", remedy="pip install --upgrade {wanted}", modes=("F41",))
 def torchvision_belongs_to_this_torch(packages: Packages) -> Outcome:
     """torchvision and torchaudio were built for the installed torch.
 
@@ -82,7 +82,8 @@ def torchvision_belongs_to_this_torch(packages: Packages) -> Outcome:
     """
     unmet = [one for one in packages.unmet if one.startswith(("torchvision", "torchaudio")) and " wants torch=" in one]
     if unmet:
-        return fail(unmet[0], wanted=unmet[0].split(" ", 1)[0])
+        name = unmet[0].split(" ", 1)[0]
+        return fail(unmet[0], wanted=f"{name} torch=={packages.torch}")
     torch, vision = packages.torch, packages.installed.get("torchvision")
     offset = table("torch_wheels")["companions"]["torchvision"]["offset_minor"]
     if torch and vision and parse(torch)[:1] == (2,) and parse(vision)[:2] != (0, parse(torch)[1] + offset):
@@ -107,7 +108,7 @@ def torch_is_installed_once(packages: Packages) -> Outcome:
 
 @check(
     "LIB016",
-    remedy="python -m venv with Python {wanted}, or activate the right one: source {active}/bin/activate",
+    remedy="start the Python that is meant: {what}",
     modes=("F48",),
 )
 def interpreter_is_the_one_meant(python: Python, packages: Packages) -> Outcome:
@@ -116,12 +117,12 @@ def interpreter_is_the_one_meant(python: Python, packages: Packages) -> Outcome:
     A shell that says (venv) and a `python` from elsewhere install here and run there.
     """
     wanted = packages.requires_python.get("torch", "").partition(">=")[2].partition(",")[0]
-    values = {"wanted": wanted or python.version, "active": python.virtual_env or "ENV"}
     if wanted and not at_least(python.version, wanted):
-        return fail(f"Python is {python.version}, the installed torch wants {wanted} or later", **values)
+        saw = f"Python is {python.version}, the installed torch wants {wanted} or later"
+        return fail(saw, what=f"python{wanted} -m venv .venv && .venv/bin/python -m pip install torch")
     if python.virtual_env and python.virtual_env.rstrip("/") != python.prefix.rstrip("/"):
         saw = f"the shell has {python.virtual_env} active, the interpreter is {python.executable}"
-        return warn(saw, **values)
+        return warn(saw, what=f"source {python.virtual_env}/bin/activate, or run {python.virtual_env}/bin/python")
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envcheck.check import Outcome, Status, check, fail, fine
+from envcheck.sections.torch import NOT_INSTALLED
 from envcheck.versions import compare
 
 if TYPE_CHECKING:
@@ -46,14 +47,17 @@ def mapped_libraries_are_the_wheels(torch: Torch, packages: Packages) -> Outcome
     return None
 
 
-@check("LIB030", remedy="pip install --force-reinstall --no-deps the distribution named above", modes=("F37",))
+@check("LIB030", remedy="pip install --force-reinstall --no-deps {distribution}", modes=("F37",))
 def mapped_libraries_have_their_recorded_digest(torch: Torch) -> Outcome:
     """The NCCL and the cuDNN in the process are, byte by byte, the ones that were installed.
 
     A library that was overwritten after the installation, by a build or by half of an update, keeps its name and its
     version; only its bytes tell.
     """
-    return torch.altered[0] if torch.altered else None
+    if not torch.altered:
+        return None
+    name, _, version = torch.altered[0].rpartition("the file that ")[2].partition(" ")[0].rpartition("-")
+    return fail(torch.altered[0], distribution=f"{name}=={version}")
 
 
 @check("LIB003", remedy="take {folder} out of LD_LIBRARY_PATH", modes=("F35",))
@@ -128,13 +132,17 @@ def triton_finds_its_tools(libraries: Libraries) -> Outcome:
     return f"not on PATH: {' and '.join(missing)}" if missing else None
 
 
-@check("LIB020", remedy="pip install --force-reinstall torch; then look at LD_LIBRARY_PATH", modes=("F34",))
+@check("LIB020", remedy="python -m pip install {again}torch; then look at {place}", modes=("F34",))
 def torch_can_be_imported(torch: Torch) -> Outcome:
     """torch can be imported.
 
     An undefined symbol here means that a library of another CUDA toolkit was found before the wheel's own.
     """
-    return torch.failure
+    if not torch.failure:
+        return None
+    if torch.failure == NOT_INSTALLED:
+        return fail(torch.failure, again="", place="which environment is active: command -v python")
+    return fail(torch.failure, again="--force-reinstall ", place="LD_LIBRARY_PATH")
 
 
 @check("LIB021", remedy="envcheck --select gpu; drain the node if the product stays wrong", modes=("F97",))

@@ -54,6 +54,13 @@ def newest_cuda(driver: str) -> str | None:
     return max((cuda for cuda, own in rows.items() if at_least(driver, own)), key=parse, default=None)
 
 
+def oldest_wheel(driver: str) -> str | None:
+    """The CUDA of the oldest official wheels that this driver runs, as their index is called: `cu126`."""
+    cudas = {row["cuda"] for row in table("wheel_archs")["archs"]["x86_64"]}
+    runs = [cuda for cuda in cudas if driver_for_cuda(driver, cuda).fit is not DriverFit.UNFIT]
+    return "cu" + _digits(min(runs, key=parse)) if runs else None
+
+
 class GpuModel(NamedTuple):
     """What a product name tells: `12.0` and `geforce` of "NVIDIA GeForce RTX 5090"."""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Optional
 
+NOT_INSTALLED = "torch is not installed"
+
 
 @dataclass(frozen=True)
 class TorchDevice:

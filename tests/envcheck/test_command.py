@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
@@ -102,6 +104,22 @@ def test_a_torn_facts_file_is_exit_2_with_its_position(tmp_path: Path, capsys: p
     torn.write_text('{"schema": 1,\n  "host": ')
     assert main(["--facts", str(torn)]) == 2
     assert f"{torn}:2:" in capsys.readouterr().err
+
+
+def test_a_facts_file_that_is_no_text_is_exit_2_with_its_position(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "noise").write_bytes(b'{"\xa3')
+    assert main(["--facts", str(tmp_path / "noise")]) == 2
+    assert "noise: byte 2 is no text" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = [sys.executable, "-m", "envcheck", "--list"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
+        assert listing.stdout is not None and listing.stderr is not None
+        listing.stdout.close()
+        assert (listing.stderr.read(), listing.wait(60)) == (b"", 141)
 
 
 def test_diff_names_what_differs(healthy: Path, faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,7 @@ PROOFS = [
         "DRV017",
         "F17",
         "two processes and one visible GPU",
-        "2 processes are to share 1 visible GPUs",
+        "2 processes are to share 1 visible GPU",
         fault={"environ": {"CUDA_VISIBLE_DEVICES": "0"}, "options": ["--device", "cuda", "--procs-per-node", "2"]},
         healthy={"environ": {"CUDA_VISIBLE_DEVICES": "0,1"}, "options": ["--device", "cuda", "--procs-per-node", "2"]},
     ),

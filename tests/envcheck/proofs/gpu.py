@@ -289,7 +289,7 @@ PROOFS = [
         "GPU013",
         "F85",
         "a bridge with ACS request redirection",
-        "first 0000:00:01.0",
+        "the first is 0000:00:01.0",
         cure=lambda b: bridge(b, 0),
         plant=lambda b: bridge(b, 0x1D),
     ),

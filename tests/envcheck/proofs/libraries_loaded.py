@@ -197,6 +197,6 @@ PROOFS = [
         "an imported torch other than the installed one",
         "imported torch 2.9.1, installed 2.13.0",
         base=working,
-        plant=torch(version="2.9.1", path="/root/.local/lib/python3.11/site-packages/torch"),
+        plant=torch(version="2.9.1", path="/home/me/.local/lib/python3.11/site-packages/torch"),
     ),
 ]
