@@ -16,8 +16,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+# ruff: noqa: E402
+from tests.benchmarks import recorded
+
 STEPS = {"medium": 30, "gpt": 30}
 
 PROGRAM = """
@@ -59,12 +65,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=list(STEPS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write them for docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "program.py").write_text(PROGRAM)
         (Path(folder) / "job.yaml").write_text(JOB)
-        for case in options.cases:
-            report(case, measured(case, Path(folder), options.rounds))
+        rows = [report(case, measured(case, Path(folder), options.rounds)) for case in options.cases]
+    if options.json:
+        recorded.write(options.json, "The user's own program, unchanged, through launcher over torchrun", rows)
 
 
 def measured(case: str, folder: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
@@ -85,7 +93,7 @@ def measured(case: str, folder: Path, rounds: int) -> dict[str, list[dict[str, f
     return noted
 
 
-def report(case: str, noted: dict[str, list[dict[str, float]]]) -> None:
+def report(case: str, noted: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     ratios = sorted(
         mine["seconds"] / theirs["seconds"] for mine, theirs in zip(noted["launcher"], noted["torchrun"], strict=True)
     )
@@ -97,6 +105,12 @@ def report(case: str, noted: dict[str, list[dict[str, float]]]) -> None:
         print(f"  {name:9} {1000 * seconds:7.1f} ms and {faults:7.0f} page faults a step, {megabytes:5.0f} MB at most")
     same = len({str(each["digest"]) for rounds in noted.values() for each in rounds}) == 1
     print(f"  the weights are {'the same' if same else 'NOT the same'}")
+    spread = [round(ratios[0], 2), round(ratios[-1], 2)]
+    faults = {
+        f"page faults a step, {name}": round(statistics.median(each["faults"] for each in rounds))
+        for name, rounds in noted.items()
+    }
+    return {"case": case, "ratio": round(statistics.median(ratios), 2), "from, to": spread, **faults, "same bits": same}
 
 
 if __name__ == "__main__":

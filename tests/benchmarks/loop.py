@@ -2,10 +2,11 @@
 
     python tests/benchmarks/loop.py [case ...] [--rounds 15]      time, in interleaved segments of one process
     python tests/benchmarks/loop.py [case ...] --instructions     instructions, counted by valgrind (minutes a case)
+    python tests/benchmarks/loop.py [case ...] --calls            calls from Python: the same number each time
 
 By hand: draw a batch, forward, backward, optimizer. launcher's loop does its duties besides: it sets every generator,
 clips, looks for losses that are not finite, logs each 50 steps, sends progress events and saves a checkpoint each
-segment. Medians and quartiles of the ratios; judges nothing.
+segment. Medians and quartiles of the ratios; judges nothing. `--json FILE` writes them for docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -40,6 +42,7 @@ from launcher.worker.batches import Stream
 from launcher.worker.context import Context
 from launcher.worker.duties import Duties
 from launcher.worker.tasks import native
+from tests.benchmarks import recorded
 
 CASES: dict[str, dict[str, Any]] = {
     "tiny-fp32": {"width": 128, "layers": 1, "inputs": 784, "batch": 32, "steps": 500},
@@ -56,19 +59,26 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=list(CASES))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--instructions", action="store_true")
+    parser.add_argument("--calls", action="store_true")
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for case in options.cases:
-        if options.counted:
-            run_counted(case)
-        elif options.instructions:
-            count_instructions(case)
-        else:
-            measure_time(case, options.rounds)
+    title = "The native loop over one written by hand, by "
+    if options.counted:
+        return run_counted(*options.cases)
+    if options.instructions:
+        title, rows = title + "instructions", [count_instructions(case) for case in options.cases]
+    elif options.calls:
+        title, rows = title + "calls from Python in a step", [count_calls(case) for case in options.cases]
+    else:
+        title, rows = title + "processor time", [measure_time(case, options.rounds) for case in options.cases]
+    if options.json:
+        recorded.write(options.json, title, rows)
+    return None
 
 
-def measure_time(case: str, rounds: int) -> None:
+def measure_time(case: str, rounds: int) -> dict[str, Any]:
     """Both loops in turn; which one goes first changes each round."""
     steps = CASES[case]["steps"]
     with tempfile.TemporaryDirectory() as folder:
@@ -86,6 +96,8 @@ def measure_time(case: str, rounds: int) -> None:
     print(
         f"{case:10} {bare:9.0f} µs by hand {mine:9.0f} µs launcher   {middle:.3f} [{low:.3f}, {high:.3f}]", flush=True
     )
+    times = {"µs a step by hand": round(bare), "µs a step, launcher": round(mine)}
+    return {"case": case, **times, "ratio": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
 
 
 def by_hand(case: str) -> Segment:
@@ -182,7 +194,40 @@ def task_of(case: str) -> tuple[Task, TensorDataset]:
     return Task(model=model, optimizer=optimizer, data=data, loss=loss), data
 
 
-def count_instructions(case: str) -> None:
+def count_calls(case: str) -> dict[str, Any]:
+    """Of functions, in Python or C, by the thread that trains; launcher's own are those in or from its modules."""
+    events.SHORTEST_INTERVAL = float("inf")
+    steps, own, every = counted_steps(case), 0, 0
+    package = str(ROOT / "launcher")
+
+    def count(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal own, every
+        if event not in ("call", "c_call"):
+            return
+        every += 1
+        caller = frame if event == "c_call" else frame.f_back
+        ours = frame.f_code.co_filename.startswith(package)
+        own += ours or (caller is not None and caller.f_code.co_filename.startswith(package))
+
+    with tempfile.TemporaryDirectory() as folder:
+        bare, mine = by_hand(case), launchers(case, Path(folder))
+        Duties.save = lambda *_, **__: None  # type: ignore[method-assign]
+        bare(2)
+        mine(2)
+        counts = []
+        for segment in (bare, mine):
+            own = every = 0
+            sys.setprofile(count)
+            segment(steps)
+            sys.setprofile(None)
+            counts.append((every / steps, own / steps))
+    (by_hands, _), (ours, launchers_own) = counts
+    row = {"case": case, "by hand": by_hands, "launcher": ours, "launcher's own": launchers_own}
+    print("   ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+    return row
+
+
+def count_instructions(case: str) -> dict[str, Any]:
     """A process of its own under valgrind, which counts only where the process asks it to: importing torch takes more
     instructions than all that is to be compared."""
     with tempfile.TemporaryDirectory() as folder:
@@ -199,6 +244,8 @@ def count_instructions(case: str) -> None:
         f"   a checkpoint: {save / (bare / steps):.1f} steps",
         flush=True,
     )
+    millions = {"M by hand": round(bare / steps / 1e6, 3), "M launcher": round(mine / steps / 1e6, 3)}
+    return {"case": case, **millions, "ratio": round(mine / bare, 4)}
 
 
 def run_counted(case: str) -> None:
