@@ -6,7 +6,6 @@ already; `parse` gives the tensors of a mapped file without copying them.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import mmap
@@ -181,11 +180,9 @@ def _pages(size: int, *, pinned: bool) -> Tensor:
 
 
 def pages(size: int) -> Tensor:
-    """Fresh memory (uint8, shape [size]), in huge pages where the system has them: taken in a quarter of the time."""
+    """Fresh memory (uint8, shape [size]). In small pages: where memory is in pieces, to ask for huge ones takes longer
+    than to read a checkpoint."""
     memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel may be built without
-            memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=torch.uint8)[:size]
 
 
