@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,18 +99,15 @@ def _folder() -> Path:
     return path
 
 
-class _alone:  # noqa: N801 (reads as the statement it is)
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
     """While one process chooses, no other does: two with half a share each would wait for ever."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "choosing"
-
-    def __enter__(self) -> None:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+    descriptor = os.open(folder / "choosing", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _held(folder: Path, kind: str, names: Sequence[str], wanted: int) -> dict[str, int] | None:

@@ -13,7 +13,7 @@ pytest.importorskip("optuna")
 from launcher import store, waiting
 from launcher.errors import EnvironmentUnfit, RequestError
 from launcher.jobfile import parse
-from launcher.sweep import devices, folder, outcome, page, worker
+from launcher.sweep import devices, folder, outcome
 from launcher.sweep.storage import JournalLock
 from tests.sweep.conftest import SWEEP, Toy
 from tests.sweep.fake_trial import STEPS
@@ -148,18 +148,7 @@ def test_the_half_line_of_a_killed_writer_does_not_spoil_the_journal(toy: Toy) -
     assert journal.read_text().endswith("}\n") and toy.rows() == before
 
 
-def test_the_report_shows_the_trials_and_nothing_leads_outside(toy: Toy) -> None:
-    toy.start()
-    text = page.of_sweep(folder.opened(toy.sweep_dir))
-    assert text.count("<svg") == 3 and "best so far" in text and "task.args.y: 0 is 0, 1 is 1" in text
-    assert "http" not in text.replace("http-equiv", "")
-
-
 def test_a_share_is_told_to_the_trial_so_that_it_can_be_repeated_alone() -> None:
     job = parse(b"name: a\ntask: {target: a.py:b}\ntraining: {steps: 1}\n", source="a")
     assert devices.settings(job, devices.Share(gpus=2, cores=8), 4) == ["resources.procs_per_node=2", "local.threads=4"]
     assert devices.settings(job, devices.Share(gpus=8, cores=32), 1) == []
-
-
-def test_a_worker_elsewhere_is_dead_when_it_gave_no_sign_of_life_for_long() -> None:
-    assert worker.SILENCE > 5 * worker.BEAT
