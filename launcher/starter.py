@@ -8,7 +8,7 @@ from pathlib import Path
 from launcher.errors import RequestError
 
 STARTERS = Path(__file__).with_name("starters")
-RENAMED = {"gitignore": ".gitignore"}
+RENAMED = {"gitignore": ".gitignore", "dockerignore": ".dockerignore"}
 """A file of that name would be taken for one of ours."""
 
 

@@ -81,6 +81,24 @@ def test_options_are_completed(launcher: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert completions(launcher, monkeypatch)("run --no") == ["--nodes"]
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("images b", ["build"]),
+        ("images build --tar", ["--target"]),
+        ("images build --target d", ["devel"]),
+        ("envcheck can", ["can-run"]),
+        ("envcheck --sel", ["--select"]),
+        ("envcheck can-run --dr", ["--driver"]),
+        ("sweep st", ["start", "status"]),
+    ],
+)
+def test_subcommands_and_their_options_are_completed(
+    words: str, found: list[str], launcher: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert completions(launcher, monkeypatch)(words) == found
+
+
 def test_every_place_that_takes_a_run_completes_one(launcher: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finished_run(runs)
     complete = completions(launcher, monkeypatch)

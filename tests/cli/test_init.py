@@ -35,6 +35,12 @@ def test_a_new_projects_dockerfile_has_no_fault(kind: str, tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_runs_stay_out_of_commits_and_images(tmp_path: Path) -> None:
+    starter.make(tmp_path / "moons", "native")
+    for name in (".gitignore", ".dockerignore"):
+        assert "runs/" in (tmp_path / "moons" / name).read_text().splitlines()
+
+
 def test_the_job_is_named_after_the_folder(tmp_path: Path, launcher: Cli) -> None:
     launcher("init", tmp_path / "my first job")
     assert "\nname: my-first-job\n" in (tmp_path / "my first job" / "job.yaml").read_text()
