@@ -7,7 +7,8 @@
 By hand: draw a batch, forward, backward, optimizer. launcher's loop does its duties besides: it sets every generator,
 clips, looks for losses that are not finite, logs each 50 steps, sends progress events and saves a checkpoint each
 segment. Medians and quartiles of the ratios, beside the target; judges nothing. valgrind knows no AVX-512, and without
-it torch multiplies bf16 matrices so slowly that only the tiny model's can be counted. `--json FILE` writes the ratios for docs/benchmarks.md.
+it torch multiplies bf16 matrices so slowly that only the tiny model's can be counted. `--json FILE` writes the ratios
+for docs/benchmarks.md.
 """
 
 from __future__ import annotations
