@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.test_jobfile import JOB, fault, faults, read
+from tests.jobs import JOB, fault, faults, read
 
 SCRIPT = "name: s\ntask: {kind: script, target: train.py}\ntraining: {}\n"
 LIGHTNING = "name: l\ntask: {kind: lightning, target: a.py:f}\ntraining: {epochs: 1}\n"
