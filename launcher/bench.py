@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launcher import ablations, launch, timing
 from launcher.ablations import Trial
-from launcher.errors import JobFailed, RequestError
+from launcher.errors import Interrupted, JobFailed, RequestError
 from launcher.journal import Listener
 from launcher.measuring import Answer, Request
 from launcher.plan import Plan
@@ -28,7 +28,7 @@ SYNTHETIC = "with synthetic data"
 
 
 class Ended(Exception):
-    """The job did not come to its end; the record says how and why. Its run folder is kept."""
+    """The job failed; the record says why, and its run folder is kept."""
 
     def __init__(self, record: RunRecord) -> None:
         super().__init__(record.run_id)
@@ -59,8 +59,8 @@ def bench(
 ) -> Report:
     """Measure the job in `rounds` runs of each variant, taken in turn.
 
-    Raises what a run raises before it starts, Ended where the job as it is fails or is stopped, and JobFailed where it
-    makes too few steps.
+    Raises what a run raises before it starts, Ended where the job as it is fails, Interrupted where it is stopped, and
+    JobFailed where it makes too few steps.
     """
     plan = planned(job_path, overrides, runs_dir)
     variants = list(_variants(plan, overrides, request, ablate=ablate))
@@ -75,7 +75,7 @@ def bench(
                         found = measured(job_path, plan, variant, runs_dir, listener, take=answers)
                         taken[variant.name].append(found)
                     except Ended as ended:
-                        if variant.trial is None or ended.record.state != "FAILED":
+                        if variant.trial is None:
                             raise
                         failed[variant.name] = _why(ended.record)
                         shutil.rmtree(ended.record.run_dir, ignore_errors=True)
@@ -148,7 +148,7 @@ def measured(
         raise Ended(record)
     try:
         if record.state != "SUCCEEDED":
-            raise Ended(record)
+            raise Interrupted(f"{plan.spec.name} was stopped before all was measured; nothing of it is kept")
         return take(folder)
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)

@@ -40,7 +40,7 @@ def profile(
 ) -> Profiled:
     """Run the job for as many steps as are asked for, and leave the trace (gzip) at `trace`.
 
-    Raises what a run raises before it starts, bench.Ended where it fails or is stopped.
+    Raises what a run raises before it starts, bench.Ended where it fails, Interrupted where it is stopped.
     """
     found: list[Profile] = []
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 def write(path: Path, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Every row has the same keys: the heads of its columns."""
     words = [Path(sys.argv[0]).resolve().relative_to(ROOT).as_posix(), *sys.argv[1:]]
+    words[words.index("--json") + 1] = f"docs/benchmarks/{path.name}"
     about = {
         "title": title,
         "command": f"python {shlex.join(words)}",
