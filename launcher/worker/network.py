@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +53,7 @@ def compile(networks: Sequence[nn.Module], plan: Plan) -> None:
         _compile_alike()
     for network in networks:
         # In exact, each shape is compiled for itself: with kernels for any shape it would matter which came first.
-        network.compile(mode=MODES[asked], dynamic=False if exact else None)
+        _compile(network, mode=MODES[asked], dynamic=False if exact else None)
 
 
 def layers(network: nn.Module) -> list[nn.Module]:
@@ -64,6 +65,19 @@ def layers(network: nn.Module) -> list[nn.Module]:
         else:
             found += layers(child)
     return list(dict.fromkeys(found))
+
+
+def _compile(network: nn.Module, *, mode: str, dynamic: bool | None) -> None:
+    """Its `forward` alone: hooks are called around it as ever.
+
+    From a function that is not torch's own: `nn.Module.compile` compiles nothing of a bare nn.Sequential, silently.
+    """
+    forward = network.forward
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
+
+    network.forward = torch.compile(called, mode=mode, dynamic=dynamic)
 
 
 def _recompute(network: nn.Module, *, compiled: bool) -> None:

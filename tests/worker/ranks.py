@@ -41,7 +41,7 @@ def plan_of(spec: JobSpec, run_dir: Path, *, attempt: int = 1, resume_from: str 
     return dataclasses.replace(plan, resume_from=resume_from)
 
 
-def train(plan: Plan, environment: Mapping[str, str] | None = None) -> list[Any]:
+def train(plan: Plan, environment: Mapping[str, str] | None = None, *, within: float = DEADLINE) -> list[Any]:
     """How each rank ended: its Outcome, its exception, or the number of the signal that killed it."""
     queue = _forks.SimpleQueue()
     store = Path(plan.run_dir) / f"store-{plan.attempt}"
@@ -52,7 +52,7 @@ def train(plan: Plan, environment: Mapping[str, str] | None = None) -> list[Any]
     for each in ranks:
         each.start()
     endings: dict[int, Any] = {}
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + within
     while any(each.is_alive() for each in ranks) or not queue.empty():
         if not queue.empty():
             rank, ending = queue.get()
@@ -60,7 +60,7 @@ def train(plan: Plan, environment: Mapping[str, str] | None = None) -> list[Any]
         if time.monotonic() > deadline:
             for each in ranks:
                 each.kill()
-            raise TimeoutError(f"the ranks did not end within {DEADLINE:.0f} s; so far: {endings}")
+            raise TimeoutError(f"the ranks did not end within {within:.0f} s; so far: {endings}")
         time.sleep(0.005)
     return [endings.get(rank, each.exitcode) for rank, each in enumerate(ranks)]
 
