@@ -43,7 +43,7 @@ def named(form: str) -> Form:
     missing = [package for package in made.packages if importlib.util.find_spec(package) is None]
     if missing:
         raise RequestError(
-            f"--format {form} needs {' and '.join(missing)}, which is not installed here",
+            f"not installed here, and --format {form} needs it: {', '.join(missing)}",
             hint="pip install 'launcher[export]'",
         )
     return made

@@ -35,5 +35,5 @@ def check_installed() -> None:
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise RequestError(
-            f"serving needs {' and '.join(missing)}, which is not installed here", hint="pip install 'launcher[serve]'"
+            f"not installed here, and serving needs it: {', '.join(missing)}", hint="pip install 'launcher[serve]'"
         )
