@@ -1,7 +1,8 @@
-"""`model.compile` as far as it goes without a compiler."""
+"""`model.compile` with the compiler of this machine."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 from torch import nn
 
 from launcher.levers import ModelOptions
+from launcher.spec import Checkpointing
 from launcher.worker import network
 from tests.worker import ranks
+
+COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
 @pytest.mark.parametrize("checkpoint", ["none", "full"])
@@ -36,3 +40,21 @@ def test_layers_of_torchs_own_are_compiled_too_each_shape_for_itself(
     for samples in (3, 3, 2):
         model(torch.randn(samples, 4)).sum().backward()
     assert len(graphs) == 2
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(COMPILER is None, reason="torch.compile makes C++ for a CPU, and this machine has no C++ compiler")
+def test_a_compiled_run_goes_on_to_the_same_bits_after_a_kill(tmp_path: Path) -> None:
+    environment = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    job = ranks.job(
+        "classifier",
+        args={"normalize": False, "samples": 48},
+        training={"steps": 6, "validate_every": 100},
+        checkpoint=Checkpointing(every=3),
+        model=ModelOptions(compile="default"),
+    )
+    undisturbed, killed = (ranks.plan_of(job, tmp_path / name) for name in ("undisturbed", "killed"))
+    ranks.ended(ranks.train(undisturbed, environment, within=400))
+    assert ranks.train(killed, {**environment, "DISTURB": "*:6:SIGKILL"}) == [-9]
+    ranks.ended(ranks.resume(killed, environment))
+    assert ranks.result(tmp_path / "killed") == ranks.result(tmp_path / "undisturbed")
