@@ -119,6 +119,7 @@ NOT_THE_JOB = frozenset({"checkpoint.resume", "ssh.hosts", "ssh.spare"})
 def differences(earlier: Plan, spec: JobSpec, job_dir: Path) -> list[str]:
     """In which settings a job is not the one of an earlier plan, the way to resume aside; in words."""
     was = {**flat(dataclasses.asdict(earlier.spec)), "the job's folder": earlier.job_dir}
+    # a run that lost nodes shares the same microbatches out among fewer
     was["training.accumulate"] = was["training.accumulate"] * earlier.nodes // earlier.spec.resources.most_nodes
     now = {**flat(dataclasses.asdict(spec)), "the job's folder": str(job_dir)}
     keys = [key for key in {**was, **now} if key not in NOT_THE_JOB and was.get(key) != now.get(key)]
