@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from launcher import store
 from launcher.store import RunFolder
 from tests.cluster.conftest import PATIENT, ROOT, lab, left_on, slurm  # noqa: F401
@@ -19,7 +21,7 @@ from tests.cluster.lab import Lab
 from tests.cluster.slurm import Slurm
 
 JOB = ROOT / "tests" / "runs" / "trial.yaml"
-TIME_IS_UP = ("backend=slurm", "slurm.time=0:01:00", "slurm.save_before=10", "task.args.seconds=1.5")
+TIME_IS_UP = ("backend=slurm", "slurm.time=0:01:00", "slurm.save_before=10", "task.args.seconds=0.6")
 
 
 def trained(runs: Path, *settings: str, env: dict[str, str] | None = None) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def trained(runs: Path, *settings: str, env: dict[str, str] | None = None) -> di
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.timeout(400)
 def test_a_job_whose_time_is_up_goes_on_in_its_next_turn_and_ends_with_the_same_bits(
     slurm: Slurm, lab: Lab, tmp_path: Path
 ) -> None:
