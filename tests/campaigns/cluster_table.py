@@ -167,7 +167,6 @@ def test_nodes_that_do_not_fit_are_refused_before_anything_starts(
     backend: str,
     fault: str,
     lab: Lab,
-    table: dict[tuple[str, str], str],
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
