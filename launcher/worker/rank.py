@@ -58,7 +58,7 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         context.events.emit("ready", rank=rank, pid=os.getpid())
         task = tasks.load(plan.spec.task.kind)
-        with _process_group(context), explained():
+        with _process_group(context):
             outcome = _outcome(task, context)
         _write(folder, plan, rank, _ended(outcome))
     except BaseException as error:  # also SystemExit: a target that calls exit() has not trained
@@ -70,6 +70,7 @@ def main(plan: Plan, node_rank: int, agent: int) -> None:
     _end_children()
 
 
+@explained()
 def _outcome(task: tasks.Adapter, context: Context) -> Outcome:
     request = context.plan.env.get(measuring.VARIABLE)
     if request is None:
