@@ -15,7 +15,7 @@ from launcher.heartbeat import PHASES, STEP, Beat
 SAFETY = 5.0
 """So many times longer than the longest seen of a phase is too long."""
 OFTEN = 100
-"""Steps after which it is known how long one takes: then `KNOWN` times the longest seen is too long, too."""
+"""Steps of every rank after which it is known how long one takes: then `KNOWN` times the longest is too long, too."""
 KNOWN = 20.0
 FLOOR = 120.0
 """Seconds that a step may take however short all others were: data come late, and code is compiled anew."""
@@ -34,7 +34,7 @@ class Watch:
         self._last = [Beat()] * ranks
         self._since = [0.0] * ranks
         self._longest: dict[int, float] = {}
-        self._steps = 0
+        self._steps = [0] * ranks
 
     def hung(self, beats: Sequence[Beat], now: float) -> list[int]:
         """The local ranks that are hung. Call it often, with a monotonic clock."""
@@ -42,7 +42,7 @@ class Watch:
             last = self._last[rank]
             if beat != last:
                 if last.count and last.step > 1:  # the first step compiles and warms up
-                    self._steps += last.phase == STEP
+                    self._steps[rank] += last.phase == STEP
                     self._longest[last.phase] = max(self._longest.get(last.phase, 0.0), now - self._since[rank])
                 self._last[rank], self._since[rank] = beat, now
         return [rank for rank, beat in enumerate(beats) if beat.count and now - self._since[rank] > self._limit(beat)]
@@ -51,7 +51,7 @@ class Watch:
         longest = self._longest.get(beat.phase, 0.0)
         if beat.phase != STEP or beat.step <= 1:
             return max(self._seconds * UNKNOWN, SAFETY * longest)
-        learnt = max(FLOOR, KNOWN * longest) if self._steps >= OFTEN else self._seconds
+        learnt = max(FLOOR, KNOWN * longest) if min(self._steps) >= OFTEN else self._seconds
         return max(min(self._seconds, learnt), SAFETY * longest)
 
 

@@ -45,6 +45,13 @@ def test_after_enough_steps_the_time_of_one_is_known(steps: int, each: float, li
     assert watch(*beats, (each * steps + limit + 1, last), seconds=300.0)[1] == [0]
 
 
+def test_steps_of_many_ranks_are_not_taken_for_many_steps() -> None:
+    watched = Watch(300.0, 8)
+    for step in range(1, 20):
+        watched.hung([Beat(step, step + 1, STEP)] * 8, 0.1 * step)
+    assert watched.hung([Beat(19, 20, STEP)] * 8, 200.0) == []
+
+
 def test_what_is_known_of_steps_is_never_longer_than_the_job_allows() -> None:
     beats = [(0.1 * step, Beat(step, step + 1, STEP)) for step in range(1, 102)]
     assert watch(*beats, (10.1 + 2.1, Beat(101, 102, STEP)))[1] == [0]

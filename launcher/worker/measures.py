@@ -39,11 +39,16 @@ def one_by_one(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_module(module: nn.Module) -> dict[str, Any]:
-    """Every metric in a module, by its path."""
+    """Every metric in a module that has a state of its own, by its path; those that are made of others have theirs."""
     for each in module.modules():
         if is_collection(each):
             one_by_one({"": each})
-    return {path: each for path, each in module.named_modules() if is_measure(each)}
+    return {path: each for path, each in module.named_modules() if is_measure(each) and each._defaults}
+
+
+def can_be_joined(measure: Any) -> bool:
+    """Whether one rank can go on with what several have gathered: not where their states are put side by side."""
+    return all(isinstance(measure._defaults[key], list) or reduce for key, reduce in measure._reductions.items())
 
 
 def take(name: str, measure: Any) -> State:

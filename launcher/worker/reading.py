@@ -67,12 +67,24 @@ def _read(descriptor: int, offset: int, places: Sequence[Tensor], digest: xxhash
     done = 0
     for pieces in _together(places):
         wanted = sum(len(piece) for piece in pieces)
-        count = os.preadv(descriptor, pieces, offset + done)
+        count = _fill(descriptor, pieces, offset + done)
         done += count
         if count < wanted:  # at its end: it was cut short meanwhile
             break
         for piece in pieces:
             digest.update(piece)
+    return done
+
+
+def _fill(descriptor: int, pieces: Sequence[memoryview], offset: int) -> int:
+    """How many bytes there were; a file system may give fewer at a time than it has."""
+    done, rest = 0, list(pieces)
+    while rest and (count := os.preadv(descriptor, rest, offset + done)):
+        done += count
+        while rest and count >= len(rest[0]):
+            count -= len(rest.pop(0))
+        if rest:
+            rest[0] = rest[0][count:]
     return done
 
 

@@ -45,7 +45,7 @@ class Running:
         return of_all_ranks(_states(found)) if found else []
 
     def load(self, tree: list[Any]) -> None:
-        """Each rank its own again. With another number of ranks, rank 0 has what all had together."""
+        """Each rank its own again. With another number of ranks, rank 0 has what all had together, where it can."""
         if not tree:
             return
         rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -55,7 +55,7 @@ class Running:
                 continue
             if len(states) == ranks:
                 measures.put(measure, [states[rank]])
-            elif rank == 0:
+            elif rank == 0 and measures.can_be_joined(measure):
                 measures.put(measure, states)
 
 

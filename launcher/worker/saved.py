@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from launcher.errors import JobFailed
 from launcher.plan import Plan
-from launcher.worker.measures import is_collection, is_measure, one_by_one
+from launcher.worker.measures import is_collection, is_measure, of_module
 from launcher.worker.models import Weights
 from launcher.worker.optimization import Optimization
 from launcher.worker.running import Running
@@ -34,7 +34,7 @@ class Saved:
                     hint="give models, optimizers, schedulers, or any object with state_dict and load_state_dict",
                 )
         metrics = {name: each for name, each in self._objects.items() if is_measure(each) or is_collection(each)}
-        self.running = Running(lambda: one_by_one(metrics))
+        self.running = Running(lambda: _by_path(metrics))
         models = {name: each for name, each in self._of(nn.Module).items() if name not in metrics}
         self.models = Weights(_renamed_if_alone(models, ""))
         self.schedulers = Schedulers(self._of(LRScheduler))
@@ -59,6 +59,15 @@ class Saved:
 
     def _of(self, kind: type[Named]) -> dict[str, Named]:
         return {name: each for name, each in self._objects.items() if isinstance(each, kind)}
+
+
+def _by_path(given: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """The metrics in each, after its name: `scores.accuracy`."""
+    return {
+        ".".join(filter(None, (name, path))): one
+        for name, each in given.items()
+        for path, one in of_module(each).items()
+    }
 
 
 def _renamed_if_alone(found: dict[str, Named], name: str) -> dict[str, Named]:

@@ -12,6 +12,7 @@ import torch
 from launcher.errors import JobFailed
 from launcher.spec import JobSpec
 from launcher.worker import measures
+from launcher.worker.running import Running
 from tests.frameworks.bench import Bench, job, lines, plan_of
 
 
@@ -105,3 +106,25 @@ def test_one_that_computes_more_than_a_number_is_named(bench: Bench, tmp_path: P
 def test_one_that_is_made_of_others_is_named() -> None:
     with pytest.raises(JobFailed, match="metric m is a SimpleNamespace, which has no state of its own"):
         measures.take("m", SimpleNamespace(_defaults={}))
+
+
+def test_of_a_module_those_that_are_made_of_others_are_kept_by_their_parts() -> None:
+    import torchmetrics
+
+    module = torch.nn.Module()
+    module.lowest = torchmetrics.MinMaxMetric(torchmetrics.MeanMetric())
+    module.sum = torchmetrics.MeanMetric() + torchmetrics.MaxMetric()
+    found = measures.of_module(module)
+    assert sorted(found) == ["lowest._base_metric", "sum.metric_a", "sum.metric_b"]
+    assert [measures.gathered(name, each)["_update_count"] for name, each in found.items()] == [0, 0, 0]
+
+
+def test_one_whose_states_are_put_side_by_side_begins_anew_with_fewer_ranks() -> None:
+    import torchmetrics
+
+    metric, running = torchmetrics.PearsonCorrCoef(), Running(lambda: {"m": metric})
+    metric.update(torch.rand(9), torch.rand(9))
+    tree = [*running.tree(), *running.tree()]
+    metric.reset()
+    running.load(tree)
+    assert not measures.can_be_joined(metric) and running.values() == {"m": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,16 @@ def test_tied_tensors_are_one_again(tmp_path: Path) -> None:
     assert found["a"] is found["b"]
 
 
-def test_every_flipped_byte_is_detected(tmp_path: Path) -> None:
+def test_a_file_system_that_gives_few_bytes_at_a_time_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, pieces, offset: whole(file, [pieces[0][:70_001]], offset))
+    found = reading.owned(tmp_path, "file", written(tmp_path))
+    assert all(torch.equal(found[name], value) for name, value in STATE.items())
+
+
+def test_a_flipped_bit_is_detected_wherever_it_lies(tmp_path: Path) -> None:
     expected = written(tmp_path)
     sound = (tmp_path / "file").read_bytes()
     for place in [*range(0, 400, 9), *range(400, len(sound), 49_999), len(sound) - 1]:
