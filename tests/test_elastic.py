@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from launcher import elastic
+from launcher.backends.base import fewer
 from launcher.plan import Machine, Plan, differences, make
 from launcher.spec import JobSpec, Resources, TaskSpec, Training
 
@@ -40,6 +41,13 @@ def test_a_smaller_run_shrinks_on_from_the_same_microbatches() -> None:
 @pytest.mark.parametrize(("nodes", "left"), [("3..4", 3), ("2..4", 1), ("4", 3)])
 def test_a_job_is_not_shrunk_below_what_it_asks_for_or_to_what_does_not_fit(nodes: str, left: int) -> None:
     assert elastic.shrunk(plan(nodes), left) is None
+
+
+def test_only_a_node_that_is_lost_is_left_out_and_not_one_of_which_a_rank_failed() -> None:
+    lost, rank = {"kind": "node", "node": 1}, {"kind": "user", "node": 1, "rank": 1, "class": "hardware"}
+    exchange = fewer(plan("1..2"), lost)
+    assert exchange is not None and sizes(exchange.plan) == (1, 2, 24)
+    assert fewer(plan("1..2"), rank) is None
 
 
 def test_what_it_means_is_told_in_words() -> None:

@@ -89,8 +89,8 @@ def nobody(_plan: Plan, _cause: Mapping[str, Any]) -> Exchange | None:
 
 
 def fewer(plan: Plan, cause: Mapping[str, Any]) -> Exchange | None:
-    """For nodes of which one is as good as another."""
-    smaller = elastic.shrunk(plan, plan.nodes - 1) if cause.get("node") is not None else None
+    """For nodes of which one is as good as another, after one is lost; what failed on a node is no loss of it."""
+    smaller = elastic.shrunk(plan, plan.nodes - 1) if cause.get("kind") == "node" else None
     return Exchange(smaller, f"node {cause['node']} is lost; {elastic.told(smaller)}") if smaller else None
 
 

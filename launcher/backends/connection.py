@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -27,6 +28,8 @@ CONNECTION = {
 PATIENCE = 10
 LOST = 255
 """ssh's own exit code when there is no connection, or no longer one."""
+UNREACHED = re.compile(rf"\S+: (it does not answer|no answer within|no answer over ssh \(exit code {LOST}:)")
+"""How the errors of a host begin with which there is no connection."""
 
 # What ssh says, and what it means to the user: the sentence, the remedy, the family.
 COMPLAINTS: tuple[tuple[str, str, str, type[LauncherError]], ...] = (

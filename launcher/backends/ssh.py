@@ -144,8 +144,8 @@ def collect(plan: Plan, folder: RunFolder, lost: Sequence[str] | None, tell: Tel
 
 
 def instead(plan: Plan, cause: Mapping[str, Any]) -> Exchange | None:
-    """The plan with a spare host in the place of the one that failed, or else without it; None where neither can be,
-    or nobody is to blame."""
+    """The plan with a spare host in the place of the one that failed, or without one that is lost; None where neither
+    can be, or nobody is to blame."""
     settings = plan.spec.ssh
     begins = (node for node, host in enumerate(settings.hosts) if str(cause.get("message")).startswith(f"{host}:"))
     node = cause.get("node", next(begins, None))  # what was found before an attempt begins with the name of the host
@@ -153,10 +153,15 @@ def instead(plan: Plan, cause: Mapping[str, Any]) -> Exchange | None:
         return None
     left_out = f"{settings.hosts[node]} is left out after its failure; "
     if not settings.spare:
-        return _fewer(plan, node, left_out)
+        return _fewer(plan, node, left_out) if _lost(cause) else None
     hosts = (*settings.hosts[:node], settings.spare[0], *settings.hosts[node + 1 :])
     told = f"{left_out}{settings.spare[0]} takes its place"
     return Exchange(_on_hosts(plan, hosts, settings.spare[1:]), told)
+
+
+def _lost(cause: Mapping[str, Any]) -> bool:
+    """Whether the host is gone, not only something on it that failed and may do better at its next try."""
+    return cause.get("kind") == "node" or connection.UNREACHED.match(str(cause.get("message"))) is not None
 
 
 def _fewer(plan: Plan, lost: int, left_out: str) -> Exchange | None:

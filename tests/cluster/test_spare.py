@@ -51,8 +51,29 @@ def test_without_a_spare_host_or_a_name_nobody_is_left_out(hosts: tuple[str, ...
     assert ssh.instead(plan(*hosts), cause) is None
 
 
-def test_without_a_spare_host_a_job_with_a_range_goes_on_without_it_and_keeps_the_rest_as_spare() -> None:
-    exchange = ssh.instead(plan("a", "b", "c", "d", nodes="1..4"), {"node": 1})
+LOST = (
+    {"kind": "node", "node": 1, "message": "the node program was lost with the connection to b"},
+    {"kind": "environment", "message": "b: it does not answer (ssh: connect to host b port 22: Connection refused)"},
+    {"kind": "environment", "message": "b: no answer within 10 s"},
+    {"kind": "environment", "message": "b: no answer over ssh (exit code 255: Connection closed by 10.0.0.2)"},
+)
+NOT_LOST = (
+    {"kind": "user", "node": 1, "rank": 1, "message": "CUDA error: Input/output error"},
+    {"kind": "environment", "message": "b: its Python is 3.9, launcher needs 3.11"},
+    {"kind": "environment", "message": "b: no answer over ssh (exit code 1: MemoryError)"},
+)
+
+
+@pytest.mark.parametrize("cause", NOT_LOST)
+def test_a_host_that_is_not_lost_stays_where_none_is_spare(cause: dict[str, Any]) -> None:
+    assert ssh.instead(plan("a", "b", nodes="1..2"), cause) is None
+
+
+@pytest.mark.parametrize("cause", LOST)
+def test_without_a_spare_host_a_job_with_a_range_goes_on_without_it_and_keeps_the_rest_as_spare(
+    cause: dict[str, Any],
+) -> None:
+    exchange = ssh.instead(plan("a", "b", "c", "d", nodes="1..4"), cause)
     assert exchange is not None and exchange.plan.nodes == 2
     assert (exchange.plan.spec.ssh.hosts, exchange.plan.spec.ssh.spare) == (("a", "c"), ("d",))
     assert exchange.told.startswith("b is left out after its failure; the run goes on with 2 of 4 nodes")
