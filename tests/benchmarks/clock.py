@@ -3,7 +3,7 @@
     python tests/benchmarks/clock.py [--rounds 3] [--json FILE]
 
 The job's loss writes a byte into a pipe; this process reads it and looks at its own clock. Both look at the same steps,
-so a busy machine makes both longer. Prints ratios with their spread; judges nothing.
+so a busy machine makes both longer. Prints ratios with their spread, 1 where the clocks agree; judges nothing.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 from tests.benchmarks import page
 
 ROOT = Path(__file__).parents[2]
-RENEW = "python tests/benchmarks/loop.py tiny-fp32 --calls --json docs/benchmarks/calls.json"
+RENEW = "python tests/benchmarks/loop.py tiny-fp32 tiny-bf16 gpt --calls --json docs/benchmarks/calls.json"
 
 
 def test_the_page_shows_what_the_benchmarks_wrote() -> None:
