@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,7 +109,9 @@ class Difference:
 
     @property
     def ratio(self) -> float:
-        return self.after / self.before if self.before else 1.0
+        if not self.before:
+            return math.inf if self.after else 1.0
+        return self.after / self.before
 
     @property
     def verdict(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -75,6 +76,12 @@ def test_beyond_the_noise_there_is_one() -> None:
     quick, slow = report(1.00, 1.01, 1.02), report(1.10, 1.11, 1.12)
     assert verdicts(quick, slow)["step"] == "slower"
     assert verdicts(slow, quick)["step"] == "quicker"
+
+
+def test_what_took_no_time_before_is_slower_by_any() -> None:
+    before = timing.Difference(name="data wait", before=0.0, after=0.1, noise=0.15)
+    assert (before.ratio, before.verdict) == (math.inf, "slower")
+    assert dataclasses.replace(before, after=0.0).verdict == "no difference"
 
 
 def test_single_processes_are_not_believed_for_less_than_memory_layout_can_do() -> None:

@@ -34,7 +34,7 @@ from launcher.measuring import LEAST_WARM_UP, Request
     "--synthetic", is_flag=True, help="Also with one batch again and again, which tells whether the data are slow."
 )
 @click.option("--ablate", is_flag=True, help="Also with each key that may make it quicker set otherwise.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file; repeatable.")
+@options.settings()
 @click.option(
     "--json",
     "output",

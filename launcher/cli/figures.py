@@ -27,7 +27,8 @@ def lines(report: Report) -> Iterator[str]:
         yield from _bound(figures, report.synthetic)
     if report.levers:
         yield ""
-        yield from _table(("set otherwise", "now", "step", "ratio", "", "memory"), map(_lever, report.levers))
+        rows = [_lever(lever, figures.step) for lever in report.levers]
+        yield from _table(("set otherwise", "now", "step", "ratio", "", "memory"), rows)
 
 
 def compared(differences: Sequence[Difference], not_alike: Iterable[str]) -> Iterator[str]:
@@ -69,17 +70,19 @@ def _bound(real: Figures, synthetic: Figures) -> Iterator[str]:
         f"with one batch again and again a step takes {_time(synthetic.step.median)}, with the data {ratio:.2f} of that"
     )
     noise = max(real.step.noise, synthetic.step.noise)
-    if ratio > 1 + noise and ratio > INPUT_BOUND:
+    if abs(ratio - 1) <= noise:
+        yield f"no difference within ± {100 * noise:.0f} %: {told}"
+    elif ratio > INPUT_BOUND:
         yield f"input-bound: {told}; loader.workers and loader.prefetch may help"
     else:
         yield f"compute-bound: {told}"
 
 
-def _lever(lever: Lever) -> tuple[str, ...]:
+def _lever(lever: Lever, base: Spread) -> tuple[str, ...]:
     setting = f"{lever.key}={lever.value}"
     if lever.step is None or lever.ratio is None:
         return (setting, lever.now, "–", "–", printable(f"failed: {lever.failed}"), "")
-    told = verdict(lever.ratio, lever.step.noise)
+    told = verdict(lever.ratio, max(lever.step.noise, base.noise))
     return (setting, lever.now, _time(lever.step.median), f"{lever.ratio:.2f}", told, _memory(lever.peak_memory or 0))
 
 

@@ -49,6 +49,10 @@ def run_or_sweep_name(command: Command) -> Command:
     return click.argument("run", metavar="RUN|SWEEP", shell_complete=_run_and_sweep_ids)(command)
 
 
+def settings(help_text: str = "Set a key of the job file; repeatable.") -> Callable[[Command], Command]:
+    return click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=help_text)
+
+
 def as_json(help_text: str) -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=help_text)
 

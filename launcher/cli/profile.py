@@ -19,7 +19,7 @@ MOST_SHOWN = 5
 @click.option("--warmup", type=click.IntRange(min=LEAST_WARM_UP), default=5, show_default=True, help="Steps before.")
 @click.option("--steps", type=click.IntRange(1, 100), default=3, show_default=True, help="Steps to look at.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="The page; default: NAME-profile.html.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file; repeatable.")
+@options.settings()
 @options.runs_dir
 def command(spec: Path, warmup: int, steps: int, output: Path | None, settings: tuple[str, ...], runs_dir: Path) -> int:
     """Look at a few steps of the job that the file SPEC describes with torch.profiler, on rank 0.

@@ -21,7 +21,7 @@ from launcher.cli import ending, options, progress
 @click.option(
     "--preflight", metavar="MODE", help="What to refuse: off, warn, fail or strict; short for preflight=MODE."
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file; repeatable.")
+@options.settings()
 @click.option("--resume", metavar="RUN|auto|never", help="Go on with a run; auto: with this job's newest unfinished.")
 @click.option("--from", "source", metavar="RUN", help="Begin a new run with RUN's newest checkpoint, whatever its job.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and the commands, and start nothing.")

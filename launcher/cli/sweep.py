@@ -56,7 +56,7 @@ def command() -> None:
 )
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--sweep", "file", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The sweep file.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file for all trials.")
+@options.settings("Set a key of the job file for all trials.")
 @click.option("--join", metavar="SWEEP", help="Work on a sweep that was begun elsewhere, over the storage of both.")
 @options.as_json("Print what happens as JSON lines.")
 @options.runs_dir

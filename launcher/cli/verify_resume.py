@@ -17,7 +17,7 @@ from launcher.cli.findings import lines
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--kills", type=click.IntRange(1, 100), default=2, show_default=True, help="How often to kill it.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the moments and victims.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a key of the job file; repeatable.")
+@options.settings()
 @options.as_json("Print events as JSON lines, and the verdict as the last one.")
 @options.runs_dir
 def command(spec: Path, kills: int, seed: int, settings: tuple[str, ...], as_json: bool, runs_dir: Path) -> int:
