@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from launcher.errors import counted
+from launcher.errors import RequestError, counted
 from launcher.plan import Plan
+from launcher.spec import JobSpec
 
 
 def shrunk(plan: Plan, nodes: int) -> Plan | None:
@@ -31,3 +32,9 @@ def told(plan: Plan) -> str:
         f"the run goes on with {plan.nodes} of {counted(plan.spec.resources.most_nodes, 'node')}: the same samples in"
         f" each step, {each} a process; its bits are no longer those of a run that lost none"
     )
+
+
+def refuse_a_range(spec: JobSpec, why: str) -> None:
+    """Raises RequestError for a job that makes do with fewer nodes, where its backend or its task cannot."""
+    if spec.resources.least_nodes < spec.resources.most_nodes:
+        raise RequestError(f"resources.nodes: {why}", hint=f"--nodes {spec.resources.most_nodes}")

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import launcher
 from launcher import elastic
-from launcher.errors import RequestError
 from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec
 from launcher.store import RunFolder
@@ -92,12 +91,6 @@ def fewer(plan: Plan, cause: Mapping[str, Any]) -> Exchange | None:
     """For nodes of which one is as good as another, after one is lost; what failed on a node is no loss of it."""
     smaller = elastic.shrunk(plan, plan.nodes - 1) if cause.get("kind") == "node" else None
     return Exchange(smaller, f"node {cause['node']} is lost; {elastic.told(smaller)}") if smaller else None
-
-
-def refuse_a_range(spec: JobSpec, why: str) -> None:
-    """Raises RequestError for a job that makes do with fewer nodes, where the backend cannot."""
-    if spec.resources.least_nodes < spec.resources.most_nodes:
-        raise RequestError(f"resources.nodes: {why}", hint=f"--nodes {spec.resources.most_nodes}")
 
 
 def never(_plan: Plan) -> bool:

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher import store
+from launcher import elastic, store
 from launcher.backends import kubectl, manifest
-from launcher.backends.base import Backend, Command, Submission, Tell, refuse_a_range, request
+from launcher.backends.base import Backend, Command, Submission, Tell, request
 from launcher.errors import LauncherError, RequestError
 from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec
@@ -48,7 +48,7 @@ FORMS = {
 
 def settle(spec: JobSpec, _job_path: Path) -> JobSpec:
     """Refuses what pods cannot do without, and what Kubernetes would not take."""
-    refuse_a_range(spec, "an indexed Job has the pods it asked for; a lost one is made anew on another machine")
+    elastic.refuse_a_range(spec, "an indexed Job has the pods it asked for; a lost one is made anew on another machine")
     settings = spec.kubernetes
     if not re.fullmatch(r"[\w.:/-]+@sha256:[0-9a-f]{64}", spec.image):
         raise RequestError(

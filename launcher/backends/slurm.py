@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher import address, shell
-from launcher.backends.base import Command, Submission, Tell, code_folders, python_path, refuse_a_range, request
+from launcher import address, elastic, shell
+from launcher.backends.base import Command, Submission, Tell, code_folders, python_path, request
 from launcher.cluster import survey
 from launcher.cluster.admission import admit
 from launcher.cluster.fitness import Words
@@ -50,7 +50,9 @@ OBITUARY = r"^srun: error: \S+: task (\d+): "
 
 def settle(spec: JobSpec, _job_path: Path) -> JobSpec:
     """Refuses what cannot be decided where there are no nodes yet, and what sbatch would not understand."""
-    refuse_a_range(spec, "a job of Slurm's has the nodes it asked for, and goes back into the queue when one is lost")
+    elastic.refuse_a_range(
+        spec, "a job of Slurm's has the nodes it asked for, and goes back into the queue when one is lost"
+    )
     if spec.training.precision == "auto":
         raise RequestError(
             "training.precision: auto cannot be decided before Slurm has given the nodes",

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from launcher import elastic
 from launcher.errors import JobFailed, RequestError
 from launcher.task import Task
 from launcher.worker import numerics, seeding
@@ -79,10 +80,11 @@ class OwnStep:
     """The task's own step, which calls `optimize(name, loss)` for each optimizer it wants to use."""
 
     def __init__(self, task: Task, models: Models, optimizations: Mapping[str, Optimization], context: Context) -> None:
+        elastic.refuse_a_range(context.plan.spec, "a task with a step of its own cannot go on with fewer nodes")
         if context.plan.spec.training.accumulate > 1:
             raise RequestError(
                 "training.accumulate: a task with a step of its own decides itself when to optimize",
-                hint="--set training.accumulate=1",
+                hint="begin a new run with --set training.accumulate=1",
             )
         self.step: Any = task.step
         self.models = models

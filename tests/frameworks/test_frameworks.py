@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,21 @@ def test_a_target_that_cannot_be_trained_says_what_it_is(
     error = bench.fail(job(kind, target_of(kind, target)), tmp_path / "run")
     assert error["kind"] == family
     assert said in error["message"] and remedy in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "what"),
+    [
+        ("native", "pair", "a task with a step of its own"),
+        ("lightning", "Pair", "a module that optimizes itself"),
+        ("ignite", "engine", "an engine of its own"),
+    ],
+)
+def test_what_cannot_accumulate_is_refused_a_range_of_nodes(
+    bench: Bench, kind: str, target: str, what: str, tmp_path: Path
+) -> None:
+    spec = job(kind, target_of(kind, target))
+    ranged = dataclasses.replace(spec, resources=dataclasses.replace(spec.resources, nodes="1..2"))
+    error = bench.train(dataclasses.replace(plan_of(ranged, tmp_path / "run"), nodes=1))[0]["error"]
+    assert error["message"] == f"resources.nodes: {what} cannot go on with fewer nodes"
+    assert (error["hint"], error["exit_code"]) == ("--nodes 2", 2)

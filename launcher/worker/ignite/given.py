@@ -11,6 +11,7 @@ from ignite.engine import Engine
 from torch import nn
 from torch.optim import Optimizer
 
+from launcher import elastic
 from launcher.errors import JobFailed, RequestError
 from launcher.levers import ModelOptions, ParallelOptions
 from launcher.plan import Plan
@@ -80,6 +81,7 @@ def _check_engine(given: OwnEngine, plan: Plan) -> None:
             hint="return it before its first run: launcher calls run(data) itself",
         )
     spec = plan.spec
+    elastic.refuse_a_range(spec, "an engine of its own cannot go on with fewer nodes")
     for key, value, usual in (
         ("training.accumulate", spec.training.accumulate, 1),
         ("training.precision", plan.precision, "fp32"),

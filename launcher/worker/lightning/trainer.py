@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from launcher import elastic
 from launcher.errors import RequestError, nearest
 from launcher.plan import Plan
 from launcher.worker.context import Context
@@ -54,6 +55,8 @@ REFUSED = {
 def arguments(given: Given, context: Context, plugins: list[Any]) -> dict[str, Any]:
     """Everything for `Trainer(**arguments)`; raises RequestError where `trainer` says other than the job."""
     plan, training = context.plan, context.plan.spec.training
+    if not given.model.automatic_optimization:
+        elastic.refuse_a_range(plan.spec, "a module that optimizes itself cannot go on with fewer nodes")
     decided: dict[str, Any] = {
         "accelerator": ACCELERATOR[plan.device],
         "devices": plan.procs_per_node,
