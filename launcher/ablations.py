@@ -48,6 +48,8 @@ def trials(plan: Plan) -> Iterator[Trial]:
     left_alone = LEFT_ALONE.get(plan.spec.task.kind, frozenset())
     if plan.world_size == 1:
         left_alone |= NEEDS_RANKS
+    if plan.spec.training.accumulate > 1 or plan.spec.resources.least_nodes < plan.spec.resources.most_nodes:
+        left_alone |= {"parallel.static_graph"}
     if plan.device == "cpu":
         left_alone |= NEEDS_A_GPU
     for key, values in LEVERS.items():

@@ -41,6 +41,7 @@ class ParallelOptions(Section):
     bucket_view: bool = True
     """ddp: gradients lie in the buckets they are summed in, which saves the memory of one copy; the same bits."""
     static_graph: bool = False
-    """ddp: promises that every step uses the same parameters in the same way, so DDP looks only once; the same bits."""
+    """ddp: promises that every step uses the same parameters in the same way, so DDP looks only once; the same bits.
+    Not with `training.accumulate` or a range of nodes: DDP cannot add up microbatches so."""
     bucket_mb: Positive = 25
     """ddp: megabytes of gradients that are summed at once; from three processes on it changes the bits."""

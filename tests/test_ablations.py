@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from launcher import ablations
@@ -36,3 +37,10 @@ def test_a_key_that_job_files_do_not_have_is_not_tried(monkeypatch) -> None:
 
 def test_a_programs_own_precision_is_left_alone() -> None:
     assert "training.precision" not in {key for key, _ in tried(plan("script"))}
+
+
+def test_a_static_graph_is_not_tried_with_several_microbatches() -> None:
+    one = plan(resources=Resources(nodes=2))
+    training = dataclasses.replace(one.spec.training, accumulate=2)
+    two = dataclasses.replace(one, spec=dataclasses.replace(one.spec, training=training))
+    assert tried(one) - tried(two) == {("parallel.static_graph", "true")}

@@ -32,9 +32,20 @@ def test_ddps_settings_say_nothing_to_shards() -> None:
     assert len(told) == 2 and all("parallel.strategy is fsdp2" in each for each in told)
 
 
+@pytest.mark.parametrize("setting", ["training.accumulate=2", "resources.nodes=2..4"])
+def test_a_static_graph_and_several_microbatches_exclude_each_other(setting: str) -> None:
+    assert setting.partition("=")[2] in fault(JOB, "parallel.static_graph=true", setting)
+
+
+def test_a_static_graph_of_one_microbatch_a_step_is_fine() -> None:
+    assert read(JOB, "parallel.static_graph=true", "resources.nodes=2").parallel.static_graph
+
+
 def test_a_lightning_module_is_not_shared_out() -> None:
     assert "task.kind is lightning" in fault(LIGHTNING, "parallel.strategy=fsdp2")
 
 
 def test_shards_need_one_folder_for_all_nodes() -> None:
-    assert "ssh.sync" in fault(JOB, "parallel.strategy=fsdp2", "ssh.sync=rsync")
+    shards_and_copies = ("parallel.strategy=fsdp2", "ssh.sync=rsync", "ssh.hosts=[a]")
+    assert "ssh.sync" in fault(JOB, *shards_and_copies, "backend=ssh")
+    assert read(JOB, *shards_and_copies).parallel.strategy == "fsdp2"

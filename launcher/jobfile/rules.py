@@ -132,12 +132,30 @@ def _levers_go_together(data: dict[str, Any]) -> Findings:
             ("model", "compile"),
             "'max-autotune' tries kernels by the clock, so training.numerics cannot be exact; it takes numerics: fast",
         )
-    if pulled.get(("parallel", "strategy")) != "fsdp2":
-        return
+    if pulled.get(("parallel", "strategy")) == "fsdp2":
+        yield from _shards_have_what_they_need(data, pulled)
+    elif ("parallel", "static_graph") in pulled and (why := _accumulates(data)):
+        yield (
+            ("parallel", "static_graph"),
+            f"torch's DDP cannot add up microbatches of a static graph, and {why}; leave it out",
+        )
+
+
+def _accumulates(data: dict[str, Any]) -> str | None:
+    """Why a step has, or may come to have, several microbatches."""
+    training = data.get("training")
+    accumulate = training.get("accumulate") if isinstance(training, dict) else None
+    if isinstance(accumulate, int) and accumulate > 1:
+        return f"training.accumulate is {accumulate}"
+    nodes = _text(data, "resources", "nodes")
+    return f"with resources.nodes {nodes} fewer nodes accumulate" if nodes and ".." in nodes else None
+
+
+def _shards_have_what_they_need(data: dict[str, Any], pulled: dict[KeyPath, Any]) -> Findings:
     for key in ("bucket_view", "static_graph", "bucket_mb"):
         if (path := ("parallel", key)) in pulled:
             yield path, f"{shown(pulled[path])} is a setting of ddp, and parallel.strategy is fsdp2; leave it out"
-    if _text(data, "ssh", "sync") == "rsync":
+    if _text(data, "backend") == "ssh" and _text(data, "ssh", "sync") == "rsync":
         yield (
             ("parallel", "strategy"),
             "'fsdp2' writes one checkpoint from all nodes, and ssh.sync rsync gives each a folder of its own",

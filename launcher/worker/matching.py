@@ -14,6 +14,14 @@ from launcher.errors import JobFailed
 
 Kept = TypeVar("Kept")
 
+SHAPED_AS_PARAMETERS = frozenset(
+    {
+        *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer"),
+        *("square_avg", "grad_avg", "acc_delta", "sum", "ax", "prev", "step_size"),
+    }
+)
+"""In torch's own optimizers. What others keep under these names may be smaller, as what Adafactor and LBFGS keep is."""
+
 
 def matched(saved: Mapping[str, Kept], names: Collection[str], what: str) -> dict[str, Kept]:
     """The saved states by these names. Raises JobFailed where it is not known which is whose."""
@@ -40,12 +48,17 @@ def check_shapes(name: str, optimizer: torch.optim.Optimizer, saved: Mapping[str
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     numbers = [number for group in saved["param_groups"] for number in group["params"]]
     for parameter, number in zip(parameters, numbers, strict=False):
-        for value in saved["state"].get(number, {}).values():
-            alike = isinstance(value, torch.Tensor) and value.ndim == parameter.ndim
-            if alike and value.shape != parameter.shape:
+        for value in _shaped_as_parameters(optimizer, saved["state"].get(number, {})):
+            if value.shape != parameter.shape:
                 _refuse(name, f"a parameter of shape {tuple(value.shape)}, here {tuple(parameter.shape)}")
     if len(parameters) != len(numbers):
         _refuse(name, f"{len(numbers)} parameters, here {len(parameters)}")
+
+
+def _shaped_as_parameters(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> list[torch.Tensor]:
+    if not type(optimizer).__module__.startswith("torch.optim."):
+        return []
+    return [value for name, value in state.items() if name in SHAPED_AS_PARAMETERS and isinstance(value, torch.Tensor)]
 
 
 def _numbered(names: Collection[str]) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from launcher import checkpoints
 from launcher.errors import JobFailed, RequestError
+from launcher.levers import ParallelOptions
 from launcher.spec import Best, Checkpointing, EarlyStop
 from tests.worker import ranks
 
@@ -46,6 +47,20 @@ def test_a_fault_in_the_task_is_said_plainly(kind: str, error: type, message: st
     training = {"steps": 3, "accumulate": accumulate}
     found = run("faulty", tmp_path, args={"kind": kind}, training=training, checkpoint=Checkpointing(every=1))
     assert isinstance(found, error) and message in str(found)
+
+
+def test_a_static_graph_has_the_bits_of_any_other(tmp_path: Path) -> None:
+    ends = [
+        run(
+            "classifier",
+            tmp_path / str(static),
+            world=2,
+            training={"steps": 4},
+            parallel=ParallelOptions(static_graph=static),
+        )
+        for static in (False, True)
+    ]
+    assert ends[0].weights_sha256 and ends[0].weights_sha256 == ends[1].weights_sha256
 
 
 def test_parameters_that_take_no_part_are_said_to(tmp_path: Path) -> None:
