@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -195,6 +196,12 @@ def find(runs_dir: Path, name: str, noun: str = "run") -> Path:
 def ids(runs_dir: Path) -> list[str]:
     """The ids of all runs under a folder, oldest first."""
     return [folder.name for folder in sorted(_folders(runs_dir), key=_age)]
+
+
+def where(runs_dir: Path) -> str:
+    """The option that names this folder of runs to a command, where it is not the default."""
+    default = Path(os.environ.get("LAUNCHER_RUNS_DIR") or "runs").resolve()
+    return "" if runs_dir.resolve() == default else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 
 def list_runs(runs_dir: Path) -> list[RunRecord]:

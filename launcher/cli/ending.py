@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from launcher.cli import boundary, options
+from launcher import store
+from launcher.cli import boundary
 from launcher.cli.traceback import own_frames
 from launcher.cli.wording import clean_lines, metrics, steps
 from launcher.store import RunRecord
@@ -136,4 +137,4 @@ def _resume(record: RunRecord) -> str:
 
 def _where(record: RunRecord) -> str:
     """The option that finds the run again, where the default does not."""
-    return options.where(Path(record.run_dir).parent)
+    return store.where(Path(record.run_dir).parent)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -62,12 +60,6 @@ def watching(command: Command) -> Command:
     detach = click.option("--detach", is_flag=True, help="Let it run in the background and return at once.")
     events = as_json("Print events as JSON lines, and the run's record as the last one.")
     return detach(events(runs_dir(command)))
-
-
-def where(runs_dir: Path) -> str:
-    """The option that names this folder of runs, where it is not the default."""
-    default = Path(os.environ.get("LAUNCHER_RUNS_DIR") or "runs").resolve()
-    return "" if runs_dir.resolve() == default else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 
 def _run_ids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -29,7 +29,7 @@ def command(run: str, output: Path | None, parent: str | None, runs_dir: Path) -
     It holds everything it shows and asks nothing of the network. RUN is a run id, the beginning of one, or latest; of
     a SWEEP the report has its trials, their values and settings.
     """
-    text, beside = _sweep(runs_dir, run) or _run(runs_dir, run, parent)
+    text, beside = _sweep(runs_dir, run, parent) or _run(runs_dir, run, parent)
     path = output or beside
     try:
         store.write_whole(path, text)
@@ -47,13 +47,15 @@ def _run(runs_dir: Path, name: str, parent: str | None) -> tuple[str, Path]:
     return text, RunFolder(run_dir).report
 
 
-def _sweep(runs_dir: Path, name: str) -> tuple[str, Path] | None:
+def _sweep(runs_dir: Path, name: str, parent: str | None) -> tuple[str, Path] | None:
     """The same of a sweep; None where the name may mean a run."""
     if any(run.startswith(name) for run in [*store.ids(runs_dir), "latest"]):
         return None
     if not any(sweep.startswith(name) for sweep in store.ids(runs_dir / store.SWEEPS)):
         return None
     found = folder.find(runs_dir, name)
+    if parent:
+        raise click.UsageError(f"--parent is what a run is held against, and {found.name} is a sweep")
     need("optuna", "a sweep")
     from launcher.sweep import page
 

@@ -186,7 +186,7 @@ def _end(sweep_dir: Path, done: bool, as_json: bool) -> int:
     else:
         click.echo("\n".join(_best(opened, found.best)))
     if not done:
-        click.echo(f"go on: launcher sweep resume {opened.id}{options.where(opened.runs_dir)}", err=as_json)
+        click.echo(f"go on: {opened.resume_command}", err=as_json)
         return INTERRUPTED
     return 0 if found.best else ALL_FAILED
 

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from launcher.errors import RequestError
 from launcher.sweep.choice import Choice, direction, distributions
+from launcher.sweep.folder import Sweep
 from launcher.sweep.spec import SweepSpec
 
 End = Literal["complete", "pruned", "failed"]
@@ -96,39 +97,37 @@ class Board:
             return
 
 
-def create(storage: BaseStorage, sweep_id: str, spec: SweepSpec, digest: str) -> Board:
-    """Make the sweep's trials; those that are there already stay. `digest` names the job and the sweep file."""
+def create(storage: BaseStorage, sweep: Sweep) -> Board:
+    """Make the sweep's trials; those that are there already stay."""
     try:
-        study = storage.create_new_study([direction(spec)], sweep_id)
-        storage.set_study_user_attr(study, "digest", digest)
+        study = storage.create_new_study([direction(sweep.spec)], sweep.id)
+        storage.set_study_user_attr(study, "digest", sweep.digest)
     except DuplicatedStudyError:
-        study = storage.get_study_id_from_name(sweep_id)
-    for _ in range(storage.get_n_trials(study), spec.count):
+        study = storage.get_study_id_from_name(sweep.id)
+    for _ in range(storage.get_n_trials(study), sweep.spec.count):
         storage.create_new_trial(study, template_trial=create_trial(state=TrialState.WAITING))
-    return Board(storage, study, spec)
+    return Board(storage, study, sweep.spec)
 
 
-def join(storage: BaseStorage, sweep_id: str, spec: SweepSpec, digest: str) -> Board:
+def join(storage: BaseStorage, sweep: Sweep) -> Board:
     """The board that another worker made. Raises RequestError where there is none, or it is of another sweep."""
     try:
-        study = storage.get_study_id_from_name(sweep_id)
+        study = storage.get_study_id_from_name(sweep.id)
     except KeyError:
         raise RequestError(
-            f"{sweep_id}: the storage has no such sweep", hint="give the id that the first worker printed, in full"
+            f"{sweep.id}: the storage has no such sweep", hint="give the id that the first worker printed, in full"
         ) from None
-    if storage.get_study_user_attrs(study).get("digest") != digest:
+    if storage.get_study_user_attrs(study).get("digest") != sweep.digest:
         raise RequestError(
-            f"{sweep_id}: its job file, sweep file or settings are not those given here",
+            f"{sweep.id}: its job file, sweep file or settings are not those given here",
             hint="every worker takes the same files and --set options",
         )
-    return Board(storage, study, spec)
+    return Board(storage, study, sweep.spec)
 
 
-def read(storage: BaseStorage, sweep_id: str, spec: SweepSpec) -> Board:
+def read(storage: BaseStorage, sweep: Sweep) -> Board:
     """The board, to look at."""
     try:
-        return Board(storage, storage.get_study_id_from_name(sweep_id), spec)
+        return Board(storage, storage.get_study_id_from_name(sweep.id), sweep.spec)
     except KeyError:
-        raise RequestError(
-            f"{sweep_id}: the storage has no trials of it yet", hint=f"launcher sweep resume {sweep_id}"
-        ) from None
+        raise RequestError(f"{sweep.id}: the storage has no trials of it yet", hint=sweep.resume_command) from None

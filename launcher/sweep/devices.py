@@ -72,21 +72,23 @@ def settings(spec: JobSpec, given: Share | None, parallel: int) -> list[str]:
 def take(given: Share, run_dir: Path) -> None:
     """Wait for a share that is free and hold it for as long as this process lives; confine this process to it."""
     folder = _folder()
-    cores = sorted(os.sched_getaffinity(0))
+    cores, granted = sorted(os.sched_getaffinity(0)), machine.inspect().cores
+    names = list(map(str, cores[:granted]))
     gpus = machine.gpu_names() if given.gpus else []
     while True:
         with _alone(folder):
-            held = _held(folder, "gpu", gpus, given.gpus), _held(folder, "core", list(map(str, cores)), given.cores)
+            held = _held(folder, "gpu", gpus, given.gpus), _held(folder, "core", names, given.cores)
             if None not in held:
                 break
-            for names in held:
-                _let_go(names or {})
+            for locks in held:
+                _let_go(locks or {})
         time.sleep(TICK)
-    for descriptor in (descriptor for names in held for descriptor in (names or {}).values()):
+    for descriptor in (descriptor for locks in held for descriptor in (locks or {}).values()):
         _end_last_holder(descriptor, run_dir)
     if given.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held[0] or {})
-    os.sched_setaffinity(0, map(int, held[1] or {}))
+    if granted == len(cores):  # under a quota of time the cores are others' as well, and the kernel spreads them better
+        os.sched_setaffinity(0, map(int, held[1] or {}))
 
 
 def _folder() -> Path:

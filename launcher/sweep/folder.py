@@ -50,6 +50,11 @@ class Sweep:
         return self.folder / "report.html"
 
     @property
+    def resume_command(self) -> str:
+        """What to type to go on with it."""
+        return f"launcher sweep resume {self.id}{store.where(self.runs_dir)}"
+
+    @property
     def digest(self) -> str:
         """Of what every worker must have alike."""
         parts = [self.job, self.sweep_file, json.dumps(self.overrides).encode()]
@@ -88,7 +93,9 @@ def write(sweep: Sweep) -> None:
     try:
         if sweep.folder.exists():
             return
-        (unborn / "workers").mkdir(parents=True, mode=0o700)
+        sweep.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unborn.mkdir(mode=0o700)  # each by itself: the mode goes for the last folder of a path alone
+        (unborn / "workers").mkdir(mode=0o700)
         about = {"job_path": str(sweep.job_path), "overrides": sweep.overrides}
         contents = {"job.yaml": sweep.job, "sweep.yaml": sweep.sweep_file, "sweep.json": json.dumps(about).encode()}
         for name, content in contents.items():

@@ -48,8 +48,8 @@ class Outcome:
 
 def read(sweep: Sweep) -> Outcome:
     """Raises RequestError and EnvironmentUnfit where the storage has no answer."""
-    with storage.opened(sweep.spec.storage, sweep.journal, sweep.id) as kept:
-        trials = board.read(kept, sweep.id, sweep.spec).trials()
+    with storage.opened(sweep) as kept:
+        trials = board.read(kept, sweep).trials()
     rows = tuple(_row(sweep, trial) for trial in trials)
     complete = [row for row in rows if row.state == "complete" and row.value is not None]
     pick = min if sweep.spec.mode == "min" else max
@@ -61,7 +61,8 @@ def needed_best(sweep: Sweep) -> TrialRow:
     best = read(sweep).best
     if best is None:
         raise RequestError(
-            f"{sweep.id}: no trial is complete yet", hint=f"launcher sweep status {sweep.id} says how far it is"
+            f"{sweep.id}: no trial is complete yet",
+            hint=f"launcher sweep status {sweep.id}{store.where(sweep.runs_dir)} says how far it is",
         )
     return best
 

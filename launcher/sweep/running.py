@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from launcher.sweep import trial as program
 from launcher.sweep.board import Ended
 from launcher.sweep.choice import Judge
 from launcher.sweep.devices import Share
-from launcher.sweep.spec import SweepSpec
+from launcher.sweep.folder import Sweep
 from launcher.trackers.tail import Tail
 
 MOST_DEATHS = 5
@@ -31,7 +31,7 @@ PATIENCE = 60.0
 
 
 class Running:
-    def __init__(self, trial: FrozenTrial, folder: RunFolder, share: Share | None, judge: Judge, spec: SweepSpec):
+    def __init__(self, trial: FrozenTrial, folder: RunFolder, share: Share | None, judge: Judge, sweep: Sweep):
         self.trial = trial
         self.folder = folder
         self.pruned_at: int | None = None
@@ -39,8 +39,10 @@ class Running:
         """Whether the sweep ends, and with it this run; it goes on when the sweep does."""
         self._share = share
         self._judge = judge
-        self._spec = spec
+        self._sweep = sweep
+        self._spec = sweep.spec
         self._events = Tail(folder.events)
+        self._lines = Tail(folder.metrics)
         self._values: dict[int, float] = {}
         self._asked: list[float] = []
         self._deaths = 0
@@ -64,7 +66,9 @@ class Running:
 
     def look(self) -> None:
         """Take in what the run has told since the last look; ask it to end where the pruner says so."""
-        for event in self._events.read():
+        events = list(self._events.read())  # first: then the lines of what they tell, and of any lost one, are there
+        self._take_recorded(self._lines.read())
+        for event in events:
             if event.get("event") == "validated" and isinstance(event.get("step"), int):
                 self._take(event["step"], event.get("metrics"))
         if self.pruned_at is not None or self.stopping:
@@ -93,7 +97,7 @@ class Running:
                 self._start()
                 return None
         if self.pruned_at is None and (record.state == "SUCCEEDED" or not self.stopping):
-            self._take_all()
+            self._take_recorded(readback.json_lines(self.folder.metrics))
         if self.pruned_at is not None:
             return self._pruned()
         if self.stopping and record.state != "SUCCEEDED":
@@ -118,15 +122,17 @@ class Running:
         if not isinstance(metrics, dict) or self.pruned_at is not None or step <= max(self._values, default=-1):
             return
         if self._spec.metric not in metrics:
-            self._refuse(metrics)
+            if self._spec.pruner.kind != "none":
+                self._refuse(metrics)
+            return  # the run's record may end with it
         value = metrics[self._spec.metric]
         self._values[step] = math.nan if value is None else float(value)
         if self._judge.ends(step, self._values[step]):
             self.pruned_at = step
 
-    def _take_all(self) -> None:
-        """Events may be lost, the metrics' lines may not: at the end the trial is judged by all of them."""
-        for line in readback.json_lines(self.folder.metrics):
+    def _take_recorded(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Events may be lost, the metrics' lines may not; but those of a run on other machines come at its end."""
+        for line in lines:
             step: Any = line.get("step")
             if isinstance(step, int) and "validation" in line:
                 self._take(step, line["validation"])
@@ -134,9 +140,8 @@ class Running:
     def _pruned(self) -> Ended:
         step = self.pruned_at
         assert step is not None  # noqa: S101 (asked only then)
-        value = self._values[step]
-        told = {"step": step, "metric": self._spec.metric, "value": value if math.isfinite(value) else None}
-        self.folder.append_event({"event": "pruned", **told})
+        value = self._values[step] if math.isfinite(self._values[step]) else None
+        self.folder.append_event({"event": "pruned", "step": step, "metric": self._spec.metric, "value": value})
         return Ended(state="pruned", value=value, values=self._values, attrs=self._judge.attrs)
 
     def _final(self, record: RunRecord) -> Ended:
@@ -152,9 +157,9 @@ class Running:
     def _failed(self, record: RunRecord) -> Ended:
         message = str((record.root_cause or {}).get("message") or _last_line(self.folder.supervisor_log))
         if 3 in (record.exit_code, self._process.returncode):
+            show = f"launcher show {record.run_id}{store.where(self._sweep.runs_dir)}"
             raise EnvironmentUnfit(
-                f"trial {self.number}: {message}",
-                hint=f"launcher show {record.run_id} says more; then launcher sweep resume",
+                f"trial {self.number}: {message}", hint=f"{show} says more; then {self._sweep.resume_command}"
             )
         return Ended(state="failed", values=self._values, reason=next(_reasons(record, message)))
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit, urlunsplit
 
 from launcher import lock
 from launcher.errors import EnvironmentUnfit, RequestError
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.storages.journal import BaseJournalBackend
     from optuna.storages.journal._file import BaseJournalFileLock
+
+    from launcher.sweep.folder import Sweep
 
 LONGEST_LINE = 1 << 20
 """Bytes; the journal's lines are shorter."""
@@ -38,7 +39,7 @@ def need(package: str, purpose: str) -> None:
 
 
 @contextmanager
-def opened(url: str | None, journal: Path, sweep_id: str) -> Iterator[BaseStorage]:
+def opened(sweep: Sweep) -> Iterator[BaseStorage]:
     """The storage of a sweep, closed at the end.
 
     Raises RequestError for a URL of no known kind, EnvironmentUnfit where nobody answers, now or later.
@@ -46,13 +47,13 @@ def opened(url: str | None, journal: Path, sweep_id: str) -> Iterator[BaseStorag
     need("optuna", "a sweep")
     from optuna.storages import JournalStorage
 
-    if url is None:
-        with lock.unfit(journal):
-            yield JournalStorage(_file(journal))
+    if sweep.spec.storage is None:
+        with lock.unfit(sweep.journal):
+            yield JournalStorage(_file(sweep.journal))
         return
-    url = _given(url)
-    with _unfit(url):
-        kept = _connected(url, sweep_id)
+    url = _given(sweep.spec.storage)
+    with _unfit(url, sweep):
+        kept = _connected(url, sweep.id)
         try:
             yield kept
         finally:
@@ -60,25 +61,24 @@ def opened(url: str | None, journal: Path, sweep_id: str) -> Iterator[BaseStorag
 
 
 def _connected(url: str, sweep_id: str) -> BaseStorage:
-    from optuna.exceptions import StorageInternalError
     from optuna.storages import JournalStorage, RDBStorage, get_storage
     from sqlalchemy.exc import ArgumentError
 
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0]
     if scheme in PACKAGES:
         need(PACKAGES[scheme], f"the storage {masked(url)}")
-    if scheme in REDIS:
-        return JournalStorage(_redis(url, sweep_id))
     try:
+        if scheme in REDIS:
+            return JournalStorage(_redis(url, sweep_id))
         known = url.replace(scheme, DIALECTS.get(scheme, scheme), 1)
         return get_storage(RDBStorage(known, engine_kwargs={"pool_pre_ping": True}))
     except (ValueError, ImportError, ArgumentError) as error:
+        told = isinstance(error, ImportError) or masked(url) == url  # others may quote what the URL hides
         raise RequestError(
-            f"storage: {masked(url)} is the URL of no storage that can be reached from here ({_first_line(error)})",
+            f"storage: {masked(url)} is the URL of no storage that can be reached from here"
+            + (f" ({_first_line(error)})" if told else ""),
             hint="redis://host:6379/0, postgresql://user@host/database, or nothing for a journal file",
         ) from error
-    except StorageInternalError as error:
-        raise EnvironmentUnfit(_lost(url, error), hint=REMEDY) from error
 
 
 def _close(kept: BaseStorage) -> None:
@@ -91,15 +91,13 @@ def _close(kept: BaseStorage) -> None:
         client.close()
 
 
-REMEDY = "see that it runs and that this machine may reach it; then launcher sweep resume"
-
-
 @contextmanager
-def _unfit(url: str) -> Iterator[None]:
+def _unfit(url: str, sweep: Sweep) -> Iterator[None]:
     """A storage that does not answer becomes EnvironmentUnfit, with its URL but not its password."""
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
-    errors: tuple[type[Exception], ...] = (SQLAlchemyError,)
+    errors: tuple[type[Exception], ...] = (StorageInternalError, SQLAlchemyError)
     if importlib.util.find_spec("redis") is not None:
         from redis.exceptions import RedisError
 
@@ -107,15 +105,20 @@ def _unfit(url: str) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise EnvironmentUnfit(_lost(url, error), hint=REMEDY) from error
+        begun = f"; then {sweep.resume_command}" if sweep.folder.exists() else ""
+        raise EnvironmentUnfit(
+            _lost(url, error), hint=f"see that it runs and that this machine may reach it{begun}"
+        ) from error
 
 
 def masked(url: str) -> str:
-    """A URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    """A URL as it may be shown: without what stands before its last @, where a password may hold any letter, and
+    without its query, where there may be another."""
+    kind, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    hidden, at, place = rest.rpartition("@")
+    if "?" in hidden:  # in a password, or the @ in that of a query
+        return f"{kind}{mark}***"
+    return f"{kind}{mark}{'***@' if at else ''}{re.split('[?#]', place)[0]}"
 
 
 def _lost(url: str, error: Exception) -> str:

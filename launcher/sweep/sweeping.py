@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launcher import machine
+from launcher import machine, store
 from launcher.attempt import StopRequest
+from launcher.errors import RequestError
 from launcher.sweep import board, devices, folder, storage
 from launcher.sweep.board import Board
 from launcher.sweep.folder import Sweep
@@ -20,7 +21,15 @@ def start(
 
     Raises LauncherError before anything is written.
     """
+    if join is not None and not store.RUN_ID.fullmatch(join):
+        raise RequestError(
+            f"--join {join}: not the id of a sweep", hint="give the id that the first worker printed, in full"
+        )
     sweep = folder.read(job_path, sweep_path, overrides, runs_dir, join)
+    if join is not None and sweep.spec.storage is None:
+        raise RequestError(
+            f"--join {join}: the sweep file names no storage in which its workers could meet", hint=sweep.resume_command
+        )
     return _work(sweep, listener, board.join if join else board.create)
 
 
@@ -33,8 +42,8 @@ def _work(sweep: Sweep, listener: Listener, board_of: Callable[..., Board]) -> b
     devices.share(sweep.job_spec, machine.inspect(), sweep.spec.parallel)
     if sweep.spec.storage is None:
         folder.write(sweep)  # the journal lies in it
-    with storage.opened(sweep.spec.storage, sweep.journal, sweep.id) as kept:
-        trials = board_of(kept, sweep.id, sweep.spec, sweep.digest)
+    with storage.opened(sweep) as kept:
+        trials = board_of(kept, sweep)
         folder.write(sweep)
         stop = StopRequest()
         stop.install()

@@ -46,7 +46,7 @@ class Worker:
         """Of each worker its newest sign of life, and when that was new here."""
 
     def work(self) -> bool:
-        """Until all trials are over; False where it was asked to stop before."""
+        """Until all trials are over; False where it was asked to stop before they were."""
         path = self._sweep.worker_lock(self.name)
         path.parent.mkdir(exist_ok=True, mode=0o700)
         with lock.hold(path):
@@ -58,7 +58,7 @@ class Worker:
                 raise
             finally:
                 path.unlink(missing_ok=True)
-        return not self._stop.times
+        return _all_over(self._board.trials())
 
     def _step(self) -> bool:
         """One look at everything; whether there is more to do."""
@@ -70,7 +70,7 @@ class Worker:
         if self._stop.times:
             return bool(self._running)
         self._take_some(trials)
-        return bool(self._running) or not all(trial.state.is_finished() for trial in trials)
+        return bool(self._running) or not _all_over(trials)
 
     def _attend(self, running: Running, trial: FrozenTrial) -> None:
         if trial.state.is_finished() or trial.user_attrs.get("owner") not in (self.name, None):
@@ -108,7 +108,7 @@ class Worker:
                     self._begin(trial, trials)
             elif trial.state == TrialState.WAITING:
                 known = self._sweep.spec.known_before(trial.number)
-                if not all(earlier.state.is_finished() for earlier in trials[:known]):
+                if not _all_over(trials[:known]):
                     return
                 if self._board.claim(trial, self.name):
                     self._begin(trial, trials)
@@ -136,7 +136,7 @@ class Worker:
         self._listener(
             {"event": "trial", "trial": trial.number, "state": "running", "settings": settings, "run_id": run_id}
         )
-        self._running.append(Running(trial, folder, share, Judge(sweep.spec, earlier), sweep.spec))
+        self._running.append(Running(trial, folder, share, Judge(sweep.spec, earlier), sweep))
 
     def _is_left(self, trial: FrozenTrial) -> bool:
         """Whether nobody works on a trial that was begun."""
@@ -180,3 +180,7 @@ class Worker:
             for trial in self._board.trials():
                 if trial.state == TrialState.RUNNING and trial.user_attrs.get("owner") == self.name:
                     self._board.own(trial, None)
+
+
+def _all_over(trials: Sequence[FrozenTrial]) -> bool:
+    return all(trial.state.is_finished() for trial in trials)

@@ -62,6 +62,8 @@ def test_the_best_is_written_as_a_job_file(launcher: Cli, swept: Toy) -> None:
 def test_a_report_is_of_a_sweep_where_the_name_is_ones(launcher: Cli, swept: Toy) -> None:
     said = launcher("report", "toy-sweep", "--runs-dir", swept.runs)
     assert said.out == f"{swept.sweep_dir}/report.html\n" and "best so far" in Path(said.out.strip()).read_text()
+    refused = launcher("report", "toy-sweep", "--parent", "toy-trial-0001", "--runs-dir", swept.runs)
+    assert refused.code == 2 and "--parent is what a run is held against" in refused.err
     run = launcher("report", "toy-trial-0001", "--runs-dir", swept.runs)
     assert run.out.endswith("/report.html\n") and "toy-trial-0001" in run.out
 

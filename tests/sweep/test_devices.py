@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from launcher import waiting
+from launcher import machine, waiting
 from launcher.errors import EnvironmentUnfit
 from launcher.plan import Machine
 from launcher.spec import JobSpec, Resources, TaskSpec, Training
+from launcher.sweep import devices
 from launcher.sweep.devices import Share, share
 
 SERVER = Machine(cores=64, gpus=8)
@@ -79,6 +80,19 @@ def held(told: Path) -> tuple[str, list[int]]:
     assert waiting.until(lambda: told.exists() and told.stat().st_size, 60)
     gpus, cores = json.loads(told.read_text())
     return gpus, cores
+
+
+@pytest.mark.parametrize(("granted", "pinned"), [(4, [{0, 1}]), (2, [])])
+def test_cores_are_pinned_only_where_the_mask_is_what_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, granted: int, pinned: list[set[int]]
+) -> None:
+    given: list[set[int]] = []
+    monkeypatch.setattr(devices, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(machine, "inspect", lambda: Machine(cores=granted))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: given.append(set(cores)))
+    devices.take(Share(gpus=0, cores=2), tmp_path)
+    assert given == pinned
 
 
 def test_two_never_have_one_device_and_a_killed_ones_is_free_again(hold: Any) -> None:

@@ -1,5 +1,8 @@
 """Several workers over real storages, one of them killed: the trials are those of one undisturbed worker."""
 
+import contextlib
+import sqlite3
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +12,7 @@ pytest.importorskip("optuna")
 
 from launcher import waiting
 from launcher.errors import EnvironmentUnfit, RequestError
-from launcher.sweep import storage, sweeping
+from launcher.sweep import board, folder, storage, sweeping
 from tests.sweep import servers
 from tests.sweep.conftest import SWEEP, Toy
 from tests.sweep.test_worker import PATIENCE, begun
@@ -60,8 +63,9 @@ def joined(toy: Toy, sweep_id: str) -> None:
 @pytest.mark.parametrize(
     ("url", "error", "said"),
     [
-        ("redis://:secret@127.0.0.1:1/0", EnvironmentUnfit, r"redis://:\*\*\*@127.0.0.1:1/0 does not answer"),
-        ("postgresql://a:secret@127.0.0.1:1/b", EnvironmentUnfit, r"a:\*\*\*@127.0.0.1:1/b does not answer"),
+        ("redis://:secret@127.0.0.1:1/0", EnvironmentUnfit, r"redis://\*\*\*@127.0.0.1:1/0 does not answer"),
+        ("postgresql://a:secret@127.0.0.1:1/b", EnvironmentUnfit, r"//\*\*\*@127.0.0.1:1/b does not answer"),
+        ("redis://:secret#b@127.0.0.1:1/0", RequestError, r"redis://\*\*\*@127.0.0.1:1/0 is the URL of no storage"),
         ("ftp://host/file", RequestError, "ftp://host/file is the URL of no storage"),
         ("env:NO_SUCH", RequestError, "the variable NO_SUCH is not set"),
     ],
@@ -73,6 +77,52 @@ def test_a_storage_that_cannot_be_reached_is_told_without_its_password_and_nothi
     with pytest.raises(error, match=said) as refusal:
         toy.start()
     assert "secret" not in str(refusal.value) and not toy.runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("unix:///run/redis.sock?db=0&password=x", "unix:///run/redis.sock"),
+        ("postgresql://host/db?user=u&password=x", "postgresql://host/db"),
+        ("postgresql://host/db?password=x@y", "postgresql://***"),
+        ("postgresql://u:pa/ss@host/db", "postgresql://***@host/db"),
+        ("redis://:a#b@h:1/0", "redis://***@h:1/0"),
+        ("redis://:a?b@h:1/0", "redis://***"),
+        ("redis://:a@b@h:1/0", "redis://***@h:1/0"),
+        ("env:NAME", "env:NAME"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert storage.masked(url) == shown
+
+
+def test_a_database_lost_in_mid_sweep_is_unfit_and_the_remedy_goes_on_with_the_sweep(toy: Toy) -> None:
+    toy.write(sweep=SWEEP + f"storage: sqlite:///{toy.path}/trials.db\n")
+    sweep = folder.read(toy.path / "job.yaml", toy.path / "sweep.yaml", [], toy.runs, None)
+    folder.write(sweep)
+    with (
+        pytest.raises(EnvironmentUnfit, match=r"does not answer: .*no such table") as lost,
+        storage.opened(sweep) as kept,
+    ):
+        trials = board.create(kept, sweep)
+        with contextlib.closing(sqlite3.connect(toy.path / "trials.db")) as database:
+            database.execute("DROP TABLE study_user_attributes")
+        trials.beat("worker", 1)
+    assert str(lost.value.hint).endswith(f"; then launcher sweep resume {sweep.id} --runs-dir {toy.runs}")
+
+
+@pytest.mark.parametrize("sweep_id", ["toy-sweep-20261122T000000-0000", "../../evil", "latest"])
+def test_who_cannot_join_leaves_nothing_behind(toy: Toy, sweep_id: str) -> None:
+    with pytest.raises(RequestError, match=f"--join {sweep_id}: ") as refusal:
+        joined(toy, sweep_id)
+    assert {path.name for path in toy.path.iterdir()} == {"job.yaml", "sweep.yaml", "toy.py"}
+    assert ("sweep resume" in str(refusal.value.hint)) == sweep_id.startswith("toy")
+
+
+def test_the_folder_that_holds_the_url_is_for_its_owner_alone(toy: Toy) -> None:
+    sweep = folder.read(toy.path / "job.yaml", toy.path / "sweep.yaml", [], toy.runs, None)
+    folder.write(sweep)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (sweep.folder, sweep.folder / "workers")] == [0o700] * 2
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,12 @@ import pytest
 pytest.importorskip("optuna")
 
 from launcher import store, waiting
+from launcher.attempt import StopRequest
 from launcher.errors import EnvironmentUnfit, RequestError
 from launcher.jobfile import parse
-from launcher.sweep import devices, folder, outcome
+from launcher.sweep import board, devices, folder, outcome, storage
 from launcher.sweep.storage import JournalLock
+from launcher.sweep.worker import Worker
 from tests.sweep.conftest import SWEEP, Toy
 from tests.sweep.fake_trial import STEPS
 
@@ -96,6 +98,19 @@ def test_a_stopped_sweep_lets_its_trials_save_and_goes_on_with_them(toy: Toy) ->
     assert store.record(toy.run_dir(0)).state == "STOPPED" and toy.rows()[0][1] == "running"
     assert toy.worker("resume").wait(PATIENCE) == 0
     assert starts(toy, 0) == 2 and [row[1] for row in toy.rows()] == ["complete"] * 6
+
+
+def test_a_stop_that_comes_when_all_trials_are_over_stops_nothing(toy: Toy) -> None:
+    sweep = folder.read(toy.path / "job.yaml", toy.path / "sweep.yaml", [], toy.runs, None)
+    folder.write(sweep)
+    stop = StopRequest()
+    stop.signals.append(signal.SIGTERM)
+    with storage.opened(sweep) as kept:
+        trials = board.create(kept, sweep)
+        assert not Worker(sweep, trials, toy.events.append, stop).work()
+        for trial in trials.trials():
+            trials.finish(trial, board.Ended(state="failed"))
+        assert Worker(sweep, trials, toy.events.append, stop).work()
 
 
 def test_parallel_trials_know_only_what_the_rule_lets_them(toys: Callable[..., Toy]) -> None:
