@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,19 @@ Fence = Callable[[], None]
 """Raises Fenced when a newer attempt at the run has begun."""
 Contents = Mapping[str, Sequence[memoryview]]
 """The bytes of each file of a checkpoint, in pieces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """Other processes that write files of the same checkpoint."""
+
+    size: int = 0
+    """Bytes of their files."""
+    writing: Callable[[Path], AbstractContextManager[Mapping[str, FileDigest]]] = lambda folder: nullcontext({})
+    """They write into the folder while it is entered; what it gives holds their files when it is left."""
+
+
+ALONE = Others()
 
 _ATTEMPT = "attempt"
 _LONGEST_ATTEMPT = 20
@@ -124,22 +137,22 @@ def save(
     keep: int,
     known: set[str],
     report: Report,
-    others: Callable[[Path], Mapping[str, FileDigest]] = lambda folder: {},
+    others: Others = ALONE,
 ) -> Manifest:
     """Write, commit, read back, prune. When it returns, the checkpoint is on the disk and verified.
 
-    `manifest` lacks its files yet; `others` gives those that other processes have written into the folder. `known`
-    holds the names of the checkpoints known to be sound, and grows. Raises NoSpace, Fenced, Damaged, or JobFailed where
-    the file system fails; earlier checkpoints are then as they were.
+    `manifest` lacks its files yet. `known` holds the names of the checkpoints known to be sound, and grows. Raises
+    NoSpace, Fenced, Damaged, or JobFailed where the file system fails; earlier checkpoints are then as they were.
     """
+    needed = size(contents) + others.size
     try:
-        if _size(contents) > _free(root):
+        if needed > _free(root):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
         temporary = begin(root, manifest.step, manifest.attempt)
         try:
-            files = {name: durable.write(temporary / name, pieces) for name, pieces in contents.items()}
-            files |= others(temporary)
-            final = commit(temporary, dataclasses.replace(manifest, files=files), fence)
+            with others.writing(temporary) as theirs:
+                files = {name: durable.write(temporary / name, pieces) for name, pieces in contents.items()}
+            final = commit(temporary, dataclasses.replace(manifest, files={**files, **theirs}), fence)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         committed = verify(final, from_disk=True)
@@ -149,7 +162,7 @@ def save(
     except OSError as error:
         with suppress(OSError):
             fence()  # a successor clears our folder away: then that is what happened
-        raise _not_saved(root, manifest.step, contents, error) from error
+        raise _not_saved(root, manifest.step, needed, error) from error
     return committed
 
 
@@ -164,6 +177,11 @@ def copy(source: Path, root: Path) -> Manifest:
         check(source.name, name, expected, durable.write(temporary / name, pieces))
     commit(temporary, manifest, fence=lambda: None)
     return manifest
+
+
+def size(contents: Contents) -> int:
+    """In bytes."""
+    return sum(len(piece) for pieces in contents.values() for piece in pieces)
 
 
 def begin(root: Path, step: int, attempt: int) -> Path:
@@ -265,20 +283,16 @@ def _newest_attempt(run_dir: Path) -> int | None:
         return None
 
 
-def _not_saved(root: Path, step: int, contents: Contents, error: OSError) -> JobFailed:
+def _not_saved(root: Path, step: int, needed: int, error: OSError) -> JobFailed:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return JobFailed(f"the checkpoint of step {step} could not be saved: {error}")
     free = "fewer"
     with suppress(OSError):
         free = f"{_free(root):,}"
     return NoSpace(
-        f"no space left in {root}: a checkpoint needs {_size(contents):,} bytes, {free} are free",
+        f"no space left in {root}: a checkpoint needs {needed:,} bytes, {free} are free",
         hint="free some space, or keep fewer checkpoints with --set checkpoint.keep=2, then launcher resume",
     )
-
-
-def _size(contents: Contents) -> int:
-    return sum(len(piece) for pieces in contents.values() for piece in pieces)
 
 
 def _free(root: Path) -> int:

@@ -14,7 +14,7 @@ import pytest
 import xxhash
 
 from launcher import checkpoints, durable
-from launcher.checkpoints import Fault, Fenced, NoSpace
+from launcher.checkpoints import ALONE, Fault, Fenced, NoSpace, Others
 from launcher.errors import EnvironmentUnfit, JobFailed
 from launcher.manifest import Damaged, Manifest, read, verify
 
@@ -28,7 +28,9 @@ class Run:
         self.known: set[str] = set()
         self.faults: list[Fault] = []
 
-    def save(self, step: int, *, model: bytes = b"weights", protected: bool = False, keep: int = 2) -> Path:
+    def save(
+        self, step: int, *, model: bytes = b"weights", protected: bool = False, keep: int = 2, others: Others = ALONE
+    ) -> Path:
         contents = {"model": [memoryview(model), memoryview(b"%d" % step)], "training": [memoryview(b"{}")]}
         manifest = blank(step, attempt=self.attempt, protected=protected)
         checkpoints.save(
@@ -39,6 +41,7 @@ class Run:
             keep=keep,
             known=self.known,
             report=self.faults.append,
+            others=others,
         )
         return self.root / manifest.name
 
@@ -361,6 +364,11 @@ def test_too_little_space_is_said_before_anything_is_written(run: Run, monkeypat
         run.save(2)
     assert "checkpoint.keep=2" in (caught.value.hint or "")
     assert run.listing() == ["step-00000001"]
+
+
+def test_the_space_that_a_checkpoint_needs_is_that_of_all_who_write_it(run: Run) -> None:
+    with pytest.raises(NoSpace, match=r"a checkpoint needs 4,611,686,018,427,387,914 bytes"):
+        run.save(1, others=Others(size=1 << 62))
 
 
 def test_a_failing_disk_leaves_the_earlier_one_and_no_litter(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

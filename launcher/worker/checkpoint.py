@@ -29,7 +29,6 @@ from launcher.worker.reading import owned
 
 Events = Callable[[str, Mapping[str, Any]], None]
 """Takes an event's name and its fields."""
-Others = Callable[[Path], Mapping[str, FileDigest]]
 Take = Callable[[Path, FileDigest | None], Mapping[str, Tensor]]
 """Gives the weights of a checkpoint's folder, of which this is expected."""
 
@@ -150,7 +149,7 @@ class Checkpoints:
     def _write(self, manifest: Manifest, contents: checkpoints.Contents) -> None:
         try:
             if self._crew is None:
-                self.newest = self._save(manifest, contents)
+                self.newest = self._save(manifest, contents, checkpoints.ALONE)
             elif self._fence is None:
                 self.newest = self._crew.help(contents)
             else:
@@ -158,15 +157,14 @@ class Checkpoints:
         except BaseException as error:  # raised again, in the thread that trains, by `wait`
             self._error = error
 
-    def _save(self, manifest: Manifest, contents: checkpoints.Contents, others: Others | None = None) -> str:
+    def _save(self, manifest: Manifest, contents: checkpoints.Contents, others: checkpoints.Others) -> str:
         def report(fault: checkpoints.Fault) -> None:
             self._events("warning", {"text": str(fault)})
 
         keep, fence = self._plan.spec.checkpoint.keep, self._fence
         assert fence is not None  # noqa: S101  (rank 0 has it)
-        more = {"others": others} if others else {}
         checkpoints.save(
-            self._root, manifest, contents, fence=fence, keep=keep, known=self._known, report=report, **more
+            self._root, manifest, contents, fence=fence, keep=keep, known=self._known, report=report, others=others
         )
         self._events("checkpoint", {"step": manifest.step, "name": manifest.name})
         return manifest.name

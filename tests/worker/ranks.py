@@ -19,8 +19,8 @@ from launcher.spec import JobSpec, Resources, TaskSpec, Training
 FOLDER = Path(__file__).parent
 DEADLINE = 120.0
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["torch", "torch._dynamo", "torch.distributed", "launcher.worker.tasks.native"])
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["torch", "torch._dynamo", "torch.distributed", "launcher.worker.tasks.native"])
 
 
 def job(target: str, *, args: Mapping[str, Any] | None = None, world: int = 1, **sections: Any) -> JobSpec:
@@ -43,10 +43,10 @@ def plan_of(spec: JobSpec, run_dir: Path, *, attempt: int = 1, resume_from: str 
 
 def train(plan: Plan, environment: Mapping[str, str] | None = None, *, within: float = DEADLINE) -> list[Any]:
     """How each rank ended: its Outcome, its exception, or the number of the signal that killed it."""
-    queue = _forks.SimpleQueue()
+    queue = forks.SimpleQueue()
     store = Path(plan.run_dir) / f"store-{plan.attempt}"
     ranks = [
-        _forks.Process(target=_rank, args=(plan, rank, str(store), dict(environment or {}), queue))
+        forks.Process(target=_rank, args=(plan, rank, str(store), dict(environment or {}), queue))
         for rank in range(plan.world_size)
     ]
     for each in ranks:
