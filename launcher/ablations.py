@@ -23,10 +23,10 @@ LEVERS: dict[str, tuple[Any, ...]] = {
 }
 """What is tried of each key, where this version's job files have it."""
 
-NEEDS_RANKS = frozenset({"parallel.bucket_mb", "parallel.static_graph"})
+OF_DDP = frozenset({"parallel.bucket_mb", "parallel.static_graph"})
 NEEDS_A_GPU = frozenset({"loader.ahead", "model.channels_last"})
 OWN = frozenset({"training.precision", "model.compile", "model.channels_last", "optimizer.fused"})
-LEFT_ALONE = {"script": OWN | NEEDS_RANKS}
+LEFT_ALONE = {"script": OWN | OF_DDP}
 """By kind: keys that its loop does not look at."""
 
 
@@ -46,8 +46,8 @@ def trials(plan: Plan) -> Iterator[Trial]:
         "resources.freed_memory": "keep" if KEPT_MEMORY.items() <= plan.env.items() else "return",
     }
     left_alone = LEFT_ALONE.get(plan.spec.task.kind, frozenset())
-    if plan.world_size == 1:
-        left_alone |= NEEDS_RANKS
+    if plan.world_size == 1 or plan.spec.parallel.strategy == "fsdp2":
+        left_alone |= OF_DDP
     if plan.spec.training.accumulate > 1 or plan.spec.resources.least_nodes < plan.spec.resources.most_nodes:
         left_alone |= {"parallel.static_graph"}
     if plan.device == "cpu":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launcher import ablations, launch, timing
 from launcher.ablations import Trial
-from launcher.errors import Interrupted, JobFailed, RequestError
+from launcher.errors import EnvironmentUnfit, Interrupted, JobFailed, LauncherError, RequestError
 from launcher.journal import Listener
 from launcher.measuring import Answer, Request
 from launcher.plan import Plan
@@ -60,12 +60,12 @@ def bench(
     """Measure the job in `rounds` runs of each variant, taken in turn.
 
     Raises what a run raises before it starts, Ended where the job as it is fails, Interrupted where it is stopped, and
-    JobFailed where it makes too few steps.
+    JobFailed where it makes too few steps. What is tried and cannot be, or fails, is told in the report.
     """
     plan = planned(job_path, overrides, runs_dir)
     variants = list(_variants(plan, overrides, request, ablate=ablate))
     taken: dict[str, list[list[Answer]]] = {variant.name: [] for variant in variants}
-    failed: dict[str, str] = {}
+    failed = dict(_refused(job_path, plan, variants, runs_dir))
     with own_folder(runs_dir):
         for turn in range(rounds):
             for variant in variants:
@@ -74,11 +74,10 @@ def bench(
                     try:
                         found = measured(job_path, plan, variant, runs_dir, listener, take=answers)
                         taken[variant.name].append(found)
-                    except Ended as ended:
+                    except (Ended, JobFailed, EnvironmentUnfit) as error:
                         if variant.trial is None:
                             raise
-                        failed[variant.name] = _why(ended.record)
-                        shutil.rmtree(ended.record.run_dir, ignore_errors=True)
+                        failed[variant.name] = _why(error)
     return _report(plan, request, variants, taken, failed, command)
 
 
@@ -109,6 +108,16 @@ def _variants(plan: Plan, overrides: Sequence[str], request: Request, *, ablate:
             yield Variant(setting, (*overrides, setting), real, trial)
 
 
+def _refused(job_path: Path, plan: Plan, variants: Sequence[Variant], runs_dir: Path) -> Iterator[tuple[str, str]]:
+    """The trials that do not fit the job, and why, before any time is spent."""
+    for variant in variants:
+        if variant.trial is not None:
+            try:
+                planned(job_path, _whole(plan, variant), runs_dir)
+            except LauncherError as error:
+                yield variant.name, _why(error)
+
+
 def _whole(plan: Plan, variant: Variant) -> list[str]:
     """The variant's settings and those of a measured run: as long as asked for, saved after what is measured only."""
     settings = {
@@ -133,7 +142,7 @@ def _whole(plan: Plan, variant: Variant) -> list[str]:
 def measured(
     job_path: Path, plan: Plan, variant: Variant, runs_dir: Path, listener: Listener, *, take: Take
 ) -> list[Answer]:
-    """Run it once and take what the ranks left; the run folder goes, unless the run failed."""
+    """Run it once and take what the ranks left; the run folder goes, unless the run failed or left too little."""
     record = launch.run(
         job_path,
         _whole(plan, variant),
@@ -146,12 +155,11 @@ def measured(
     folder = RunFolder(Path(record.run_dir))
     if record.state == "FAILED":
         raise Ended(record)
-    try:
-        if record.state != "SUCCEEDED":
-            raise Interrupted(f"{plan.spec.name} was stopped before all was measured; nothing of it is kept")
-        return take(folder)
-    finally:
-        shutil.rmtree(folder.path, ignore_errors=True)
+    found = take(folder) if record.state == "SUCCEEDED" else None
+    shutil.rmtree(folder.path, ignore_errors=True)
+    if found is None:
+        raise Interrupted(f"{plan.spec.name} was stopped before all was measured; nothing of it is kept")
+    return found
 
 
 def answers(folder: RunFolder) -> list[Answer]:
@@ -223,8 +231,10 @@ def _lever(trial: Trial, base: timing.Figures, rounds: list[list[Answer]], faile
     )
 
 
-def _why(record: RunRecord) -> str:
-    return str((record.root_cause or {}).get("message") or "it failed").split("\n")[0]
+def _why(error: Ended | LauncherError) -> str:
+    if isinstance(error, LauncherError):
+        return " ".join(map(str.strip, error.message.splitlines()))
+    return str((error.record.root_cause or {}).get("message") or "it failed").split("\n")[0]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from launcher import bench, timing, typed
-from launcher.errors import JobFailed
+from launcher.errors import JobFailed, RequestError
 from launcher.journal import Listener
 from launcher.measuring import Answer, Profile, Request, Span
 from launcher.readback import json_object
@@ -40,16 +40,23 @@ def profile(
 ) -> Profiled:
     """Run the job for as many steps as are asked for, and leave the trace (gzip) at `trace`.
 
-    Raises what a run raises before it starts, bench.Ended where it fails, Interrupted where it is stopped.
+    Raises what a run raises before it starts, bench.Ended where it fails, Interrupted where it is stopped,
+    and RequestError where `trace` cannot be written: then the run is kept.
     """
     found: list[Profile] = []
 
     def take(folder: RunFolder) -> list[Answer]:
         try:
             found.append(typed.read(Profile, json_object(folder.profile)))
-            shutil.copyfile(folder.trace, trace)
+            folder.trace.stat()
         except (OSError, ValueError) as error:
             raise JobFailed(f"rank 0 left no profile ({error})", hint="launcher run says how the job ends") from error
+        try:
+            shutil.copyfile(folder.trace, trace)
+        except OSError as error:
+            raise RequestError(
+                f"{trace}: the trace cannot be written ({error.strerror})", hint=f"it is kept as {folder.trace}"
+            ) from error
         return bench.answers(folder)
 
     plan = bench.planned(job_path, overrides, runs_dir)

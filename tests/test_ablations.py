@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from launcher import ablations
+from launcher.levers import ParallelOptions
 from launcher.plan import Machine, Plan, make
 from launcher.spec import JobSpec, Loader, Resources, TaskSpec, Training
 
@@ -33,6 +34,15 @@ def test_what_the_plan_chose_counts_as_what_the_job_has() -> None:
 def test_a_key_that_job_files_do_not_have_is_not_tried(monkeypatch) -> None:
     monkeypatch.setitem(ablations.LEVERS, "training.warp_drive", (True,))
     assert "training.warp_drive" not in {key for key, _ in tried(plan())}
+
+
+def test_what_is_of_ddp_is_tried_with_ddp_only() -> None:
+    two = Resources(procs_per_node=2)
+    assert ("parallel.bucket_mb", "100") in tried(plan(resources=two))
+    assert "parallel.bucket_mb" not in {key for key, _ in tried(plan())}
+    assert "parallel.bucket_mb" not in {
+        key for key, _ in tried(plan(resources=two, parallel=ParallelOptions(strategy="fsdp2")))
+    }
 
 
 def test_a_programs_own_precision_is_left_alone() -> None:

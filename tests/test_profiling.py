@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
+from pathlib import Path
 
-from launcher import profiling, timing
-from launcher.measuring import Answer, Operation, Profile, Span, Wait
+import pytest
+
+from launcher import bench, profiling, timing
+from launcher.errors import JobFailed, LauncherError, RequestError
+from launcher.measuring import Answer, Operation, Profile, Request, Span, Wait
 from launcher.profiling import Profiled
+from launcher.store import RunFolder
+from tests.test_ablations import plan
 
 
 def profiled(**changes: object) -> Profiled:
@@ -48,3 +56,20 @@ def test_a_name_cannot_write_into_the_page() -> None:
 
 def test_a_step_without_spans_has_no_timeline() -> None:
     assert "<svg" not in profiling.html(profiled(spans=()))
+
+
+@pytest.mark.parametrize(("left", "error"), [(b"", RequestError), (None, JobFailed)], ids=["left", "not-left"])
+def test_a_trace_that_cannot_be_written_is_not_rank_0s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes | None, error: type[LauncherError]
+) -> None:
+    folder = RunFolder(tmp_path)
+    for file in (folder.profile, folder.trace):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    folder.profile.write_text(json.dumps(dataclasses.asdict(profiled().profile)))
+    if left is not None:
+        folder.trace.write_bytes(left)
+    monkeypatch.setattr(bench, "planned", lambda *_: plan())
+    monkeypatch.setattr(bench, "measured", lambda *_, take: take(folder))
+    request, nowhere = Request(warmup=3, steps=2, profile=True), tmp_path / "nowhere" / "trace"
+    with pytest.raises(error):
+        profiling.profile(Path("a"), (), request, runs_dir=tmp_path, trace=nowhere, listener=lambda _: None)

@@ -12,10 +12,9 @@ from typing import Any
 
 import click
 
-from launcher import bench, store, timing
-from launcher.cli import ending, figures, options
+from launcher import bench, timing
+from launcher.cli import ending, figures, files, options
 from launcher.cli.wording import sentences
-from launcher.errors import RequestError
 from launcher.measuring import LEAST_WARM_UP, Request
 
 
@@ -56,15 +55,16 @@ def command(
 ) -> int:
     """Time the steps of the job that the file SPEC describes, phase by phase; or compare two FILEs of such figures.
 
-    The job runs as `launcher run` runs it, for as many steps as are asked for, and leaves nothing behind; a run that
-    fails is kept. Exit codes of compare: 1 where the steps of B are slower than those of A, 0 where they are not.
+    The job runs as `launcher run` runs it, for as many steps as are asked for, and leaves nothing behind but runs that
+    failed. A key of --ablate that does not fit the job, or fails, is told in its row, and the others go on. Exit codes
+    of compare: 1 where the steps of B are slower than those of A, 0 where they are not.
     """
     if words[0] == "compare":
         return _compare(words[1:])
     if len(words) > 1:
         raise click.UsageError(f"one job at a time: {words[1]} is one too many")
     if output is not None:
-        check_folder(output)
+        files.check_writable(output)
     try:
         report = bench.bench(
             Path(words[0]),
@@ -81,7 +81,8 @@ def command(
         return ending.tell(ended.record, as_json=False, detached=False)
     click.echo("\n".join(figures.lines(report)))
     if output is not None:
-        store.write_whole(output, json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+        text = json.dumps(dataclasses.asdict(report), indent=1) + "\n"
+        files.write(output, text, what="the figures", option="--json")
     return 0
 
 
@@ -92,12 +93,6 @@ def _compare(files: tuple[str, ...]) -> int:
     differences = timing.compare(before, after)
     click.echo("\n".join(figures.compared(differences, timing.not_alike(before, after))))
     return 1 if differences[0].verdict == "slower" else 0
-
-
-def check_folder(file: Path) -> None:
-    """Before anything is run. Raises RequestError where a file could not be written."""
-    if not file.parent.is_dir():
-        raise RequestError(f"{file}: there is no folder {file.parent}", hint="mkdir it, or give another file")
 
 
 def only_warnings(event: Mapping[str, Any]) -> None:

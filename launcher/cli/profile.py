@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from launcher import bench, jobfile, profiling, store
-from launcher.cli import ending, options
-from launcher.cli.bench import check_folder, only_warnings
+from launcher import bench, jobfile, profiling
+from launcher.cli import ending, files, options
+from launcher.cli.bench import only_warnings
 from launcher.measuring import LEAST_WARM_UP, Request
 
 MOST_SHOWN = 5
@@ -18,7 +18,12 @@ MOST_SHOWN = 5
 @click.argument("spec", metavar="SPEC", type=click.Path(path_type=Path))
 @click.option("--warmup", type=click.IntRange(min=LEAST_WARM_UP), default=5, show_default=True, help="Steps before.")
 @click.option("--steps", type=click.IntRange(1, 100), default=3, show_default=True, help="Steps to look at.")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="The page; default: NAME-profile.html.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The page; default: NAME-profile.html.",
+)
 @options.settings()
 @options.runs_dir
 def command(spec: Path, warmup: int, steps: int, output: Path | None, settings: tuple[str, ...], runs_dir: Path) -> int:
@@ -29,13 +34,13 @@ def command(spec: Path, warmup: int, steps: int, output: Path | None, settings: 
     """
     page = output or Path(f"{jobfile.load(spec, settings).name}-profile.html")
     trace = page.with_suffix(".trace.json.gz")
-    check_folder(page)
+    files.check_writable(page)
     request = Request(warmup=warmup, steps=steps, profile=True)
     try:
         seen = profiling.profile(spec, settings, request, runs_dir=runs_dir, trace=trace, listener=only_warnings)
     except bench.Ended as ended:
         return ending.tell(ended.record, as_json=False, detached=False)
-    store.write_whole(page, profiling.html(seen))
+    files.write(page, profiling.html(seen), what="the page", option="--output")
     click.echo(f"{100 * seen.gap:.0f} % gaps: the rest of the time {seen.profile.busy_what}")
     for each in seen.profile.operations[:MOST_SHOWN]:
         own = max(each.own, each.on_device) / seen.profile.steps

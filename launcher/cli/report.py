@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from launcher import report, store
-from launcher.cli import options
-from launcher.errors import RequestError
+from launcher.cli import files, options
 from launcher.store import RunFolder
 from launcher.sweep import folder
 from launcher.sweep.storage import need
@@ -31,12 +30,7 @@ def command(run: str, output: Path | None, parent: str | None, runs_dir: Path) -
     """
     text, beside = _sweep(runs_dir, run, parent) or _run(runs_dir, run, parent)
     path = output or beside
-    try:
-        store.write_whole(path, text)
-    except OSError as error:
-        raise RequestError(
-            f"{path}: the report cannot be written ({error.strerror})", hint="--output FILE puts it elsewhere"
-        ) from error
+    files.write(path, text, what="the report", option="--output")
     click.echo(path)
 
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 
+import pytest
+
+from launcher import store
+from launcher.cli import files
+from launcher.errors import RequestError
 from tests.cli.conftest import Cli
 from tests.test_timing import report
 
@@ -37,6 +44,24 @@ def test_another_file_is_refused_with_how_to_make_one(launcher: Cli, tmp_path: P
 def test_a_place_that_cannot_be_written_is_told_before_anything_runs(launcher: Cli, tmp_path: Path, runs: Path) -> None:
     said = launcher("bench", "jobs/mlp.yaml", "--json", tmp_path / "nowhere" / "a.json")
     assert said.code == 2 and "there is no folder" in said.err and not runs.exists()
+
+
+@pytest.mark.parametrize(("command", "option"), [("bench", "--json"), ("profile", "--output")])
+def test_a_folder_that_may_not_be_written_is_told_before_anything_runs(
+    launcher: Cli, tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, command: str, option: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path) != tmp_path)  # root may write anywhere
+    said = launcher(command, "jobs/mlp.yaml", option, tmp_path / "a.json")
+    assert said.code == 2 and "cannot be written" in said.err and not runs.exists()
+
+
+def test_a_disk_that_is_full_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "write_whole", full)
+    with pytest.raises(RequestError, match=r"the page cannot be written \(No space left"):
+        files.write(tmp_path / "a.html", "", what="the page", option="--output")
 
 
 def test_a_job_file_that_is_not_there_is_told_as_by_run(launcher: Cli, tmp_path: Path, runs: Path) -> None:
