@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ class Context:
         device = torch.device(plan.device, local_rank) if plan.device == "cuda" else torch.device("cpu")
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        settling = [partial(torch.cuda.synchronize, device)] if device.type == "cuda" else []
         events = Events(rank, use=lambda: use.of(device))
 
         def send(event: str, fields: Mapping[str, Any]) -> None:
@@ -61,7 +63,7 @@ class Context:
             local_rank=local_rank,
             node_rank=node_rank,
             device=device,
-            stop=Stop(rank, plan.world_size),
+            stop=Stop(rank, plan.world_size, *settling),
             events=events,
             checkpoints=Checkpoints(plan, rank, events=send),
             heart=Heart(local_rank, plan.procs_per_node),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.optim import SGD, Adam, Optimizer
 
@@ -10,10 +12,12 @@ from launcher.plan import Plan
 
 CAPABLE = (Adam, SGD)  # AdamW is an Adam
 """Those that take the flag in their parameter groups, and on every device."""
+KERNELS = ("fused", "foreach")
+"""The settings of a parameter group that say how it is stepped, and not to what."""
 
 
 def apply(optimizer: Optimizer, plan: Plan) -> None:
-    """Once it is built, and again whenever a state was loaded into it, which brings the flag it was saved with.
+    """Once it is built, and again whenever a state was loaded into it, for the counters that it brings.
 
     Raises RequestError where the job insists and the optimizer cannot.
     """
@@ -31,12 +35,25 @@ def apply(optimizer: Optimizer, plan: Plan) -> None:
     if not isinstance(optimizer, CAPABLE):
         return
     for group in optimizer.param_groups:
-        group["fused"] = wanted
+        group["fused"] = True if wanted else None  # False would turn off foreach as well
         if wanted:
             group["foreach"] = False
     # Else a GradScaler would leave its scaling to a step that no longer does it. Its own way is right for both.
     optimizer._step_supports_amp_scaling = False
     _place_counters(optimizer, wanted)
+
+
+def keep(optimizer: Optimizer) -> None:
+    """From now on a state that is loaded leaves each group the kernels it has, whatever it was saved with."""
+    optimizer.register_load_state_dict_pre_hook(_with_own_kernels)
+
+
+def _with_own_kernels(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    groups = [
+        {**saved, **{name: own[name] for name in KERNELS if name in own}}
+        for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=False)
+    ]
+    return {**state, "param_groups": [*groups, *state["param_groups"][len(groups) :]]}
 
 
 def _can(optimizer: Optimizer) -> bool:

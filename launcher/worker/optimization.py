@@ -31,6 +31,7 @@ class Optimization:
         self.clip_norm = plan.spec.training.clip_norm
         self._plan = plan
         fused.apply(optimizer, plan)
+        fused.keep(optimizer)
         self.parameters: list[Tensor] = [each for group in optimizer.param_groups for each in group["params"]]
         kinds = {(each.device, each.dtype) for each in self.parameters}
         self.sharded = any(shards.is_shard(each) for each in self.parameters)

@@ -6,6 +6,7 @@ Imported only by a training that is shared out so: what it imports takes as long
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -22,14 +23,17 @@ from launcher.worker.context import Context
 def shard(module: nn.Module, context: Context) -> dict[int, nn.Parameter]:
     """Share the module out among all ranks, its repeated layers each for itself, so that only one is whole at a time.
 
-    Moves it to the device. Returns the parameters that now stand in the place of others, by those others' `id`.
+    A layer whose weights are tied to others' stays with the rest of the module, which keeps them one, and is whole from
+    its forward to its backward pass. Moves the module to the device. Returns the parameters that now stand in the place
+    of others, by those others' `id`.
     """
     mesh = init_device_mesh(context.device.type, (context.world_size,))
     before = dict(module.named_parameters())
     low = numerics.AUTOCAST_TYPES.get(context.plan.precision)
     policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32 if low else None)
-    for each in [*network.layers(module), module]:
+    for each in _untied(network.layers(module), module):
         fully_shard(each, mesh=mesh, mp_policy=policy)
+    fully_shard(module, mesh=mesh, mp_policy=policy)
     module.to(context.device)
     after = dict(module.named_parameters())
     return {id(parameter): after[name] for name, parameter in before.items()}
@@ -63,7 +67,8 @@ def without_sync(module: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def whole(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Every rank holds all of the parameters, so that ranks may call the model one more time than others."""
-    parts = [part for module in modules for part in module.modules() if isinstance(part, FSDPModule)]
+    roots = list(modules)
+    parts = [part for root in roots for part in root.modules() if isinstance(part, FSDPModule)]
     for part in parts:
         part.set_reshard_after_forward(False, recurse=False)
         part.unshard()
@@ -71,5 +76,17 @@ def whole(modules: Iterable[nn.Module]) -> Iterator[None]:
         yield
     finally:
         for part in parts:
-            part.set_reshard_after_forward(True, recurse=False)
+            # A root is whole from its forward to its backward pass, which begins with it.
+            part.set_reshard_after_forward(all(part is not root for root in roots), recurse=False)
             part.reshard()
+
+
+def _untied(layers: Iterable[nn.Module], module: nn.Module) -> list[nn.Module]:
+    """The layers that share no parameter with another part of the module: two groups would make two of it."""
+    everywhere = _holders(module)
+    return [each for each in layers if all(everywhere[held] == count for held, count in _holders(each).items())]
+
+
+def _holders(module: nn.Module) -> Counter[nn.Parameter]:
+    """How many modules hold each parameter itself."""
+    return Counter(held for part in module.modules() for held in part.parameters(recurse=False))

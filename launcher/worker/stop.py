@@ -7,6 +7,8 @@ largest number posted.
 
 Why every rank knows m before it has finished step m + 1:
   * The gradients of step m + 1 are summed over all ranks, so no rank finishes that step before every rank has begun it.
+    The host of a GPU only puts the sum into a queue; so a rank that was asked settles first, which waits for its
+    device: the end of a step is here the device's.
   * A rank begins step m + 1 only after it has posted: its post is some s ≤ m, made at the end of step s < m + 1.
   * A post is complete when it is made: the rank reads the store on the same connection before it goes on, and the
     store answers a connection's requests in order.
@@ -21,6 +23,7 @@ from __future__ import annotations
 import datetime
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
@@ -45,8 +48,10 @@ class Store(Protocol):
 class Stop:
     """The wish to stop, of this rank and of the others."""
 
-    def __init__(self, rank: int, world_size: int) -> None:
+    def __init__(self, rank: int, world_size: int, settle: Callable[[], object] = lambda: None) -> None:
+        """`settle` waits until the device has done what it was told."""
         self.asked = False
+        self._settle = settle
         self._own_key = f"stop/{rank}"
         self._keys = [f"stop/{each}" for each in range(world_size)]
         self._store: Store | None = None
@@ -67,6 +72,7 @@ class Stop:
         """Whether the training is to stop at the end of this step. Call it after each step while `asked` is true."""
         if self._store is None:
             return True
+        self._settle()
         if not self._posted:
             self._store.set(self._own_key, str(step))
             self._store.set(ASKED, "")

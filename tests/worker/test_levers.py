@@ -127,7 +127,17 @@ def test_an_optimizer_that_the_target_fused_is_left_alone_or_undone(tmp_path: Pa
         return torch.optim.SGD([nn.Parameter(torch.ones(3))], fused=True)
 
     left, undone = (Optimization(built(), plan_of(tmp_path, Levers(fused=each))) for each in (None, False))
-    assert (left.optimizer.param_groups[0]["fused"], undone.optimizer.param_groups[0]["fused"]) == (True, False)
+    assert (left.optimizer.param_groups[0]["fused"], undone.optimizer.param_groups[0]["fused"]) == (True, None)
+
+
+def test_a_state_that_was_saved_fused_is_stepped_as_the_target_built_it(tmp_path: Path) -> None:
+    fast, exact = (
+        Optimization(torch.optim.AdamW([nn.Parameter(torch.ones(3))], lr=rate), plan_of(tmp_path, Levers(fused=fused)))
+        for rate, fused in ((0.5, True), (0.1, None))
+    )
+    exact.load(fast.state())
+    (group,) = exact.optimizer.param_groups
+    assert (group["fused"], group["foreach"], group["lr"]) == (None, None, 0.5)
 
 
 def test_an_optimizer_that_cannot_be_fused_is_named_where_the_job_insists(tmp_path: Path) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from launcher import checkpoints
 from launcher.levers import ParallelOptions
 from launcher.manifest import Damaged, verify
 from launcher.plan import Plan
 from launcher.spec import Checkpointing
+from launcher.worker import sharding
 from launcher.worker.checkpoint import Checkpoints
 from launcher.worker.digest import weights_sha256
 from tests.worker import ranks
@@ -52,6 +61,39 @@ def test_a_killed_run_of_shards_goes_on_to_the_same_bits(shared: tuple[Plan, lis
     ends = ranks.ended(ranks.resume(killed))
     assert ends[0].weights_sha256 == shared[1][0].weights_sha256
     assert ranks.result(tmp_path / "run") == ranks.result(Path(shared[0].run_dir))
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Any]:
+    """The context of one rank, in a process group of its own."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield SimpleNamespace(device=torch.device("cpu"), world_size=1, plan=plan_of(tmp_path))
+    dist.destroy_process_group()
+
+
+def tied() -> nn.Sequential:
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5, bias=False))
+    model[2].weight = model[0].weight
+    return model
+
+
+def test_tied_weights_of_layers_stay_one(alone: Any) -> None:
+    model = tied()
+    sharding.shard(model, alone)
+    assert [isinstance(each, FSDPModule) for each in model] == [False, True, False]
+    model(torch.arange(5)).square().sum().backward()
+    assert model[2].weight is model[0].weight and isinstance(model[0].weight.grad, DTensor)
+
+
+def test_a_root_held_whole_for_a_validation_is_shared_out_as_before(alone: Any) -> None:
+    model = tied()
+    sharding.shard(model, alone)
+    for hold in (contextlib.nullcontext, lambda: sharding.whole([model])):
+        with hold():
+            model(torch.arange(5))
+        output = model(torch.arange(5))
+        assert [isinstance(each.weight, DTensor) for each in (model[0], model[1])] == [False, True]
+        output.sum().backward()
 
 
 def newest(plan: Plan) -> Path:

@@ -73,6 +73,16 @@ def test_a_stop_beyond_the_last_step_is_not_waited_for(store: Any) -> None:
     assert race(PrefixStore("late", store), 2, {0: 5}, 0, steps=5) == [0, 0]
 
 
+def test_the_device_has_done_its_steps_before_the_others_hear_of_them(store: Any) -> None:
+    own, settled = PrefixStore("settled", store), []
+    stop = Stop(0, 2, settle=lambda: settled.append(own.check(["stop/0"])))
+    stop.listen(own)
+    assert settled == []
+    stop.now(3)
+    stop.now(4)
+    assert settled == [False, True]
+
+
 def test_one_rank_alone_stops_at_once() -> None:
     stop = Stop(0, 1)
     stop.asked = True

@@ -14,7 +14,7 @@ from torch import Tensor
 from launcher import checkpoints
 from launcher.heartbeat import BETWEEN
 from launcher.manifest import step_name
-from launcher.worker import epochs, matching, state
+from launcher.worker import epochs, fused, matching, state
 from launcher.worker.checkpoint import Loaded
 from launcher.worker.context import Context
 from launcher.worker.duties import Duties
@@ -201,6 +201,10 @@ def callbacks(flavour: Flavour, journey: Journey, theirs: list[Any]) -> list[Any
         def setup(self, trainer: Any, _module: Any, stage: str) -> None:
             trainer.callbacks.remove(last)  # the module may have brought more
             trainer.callbacks.append(last)
+
+        def on_fit_start(self, trainer: Any, _module: Any) -> None:
+            for optimizer in trainer.optimizers:  # as they were built: their state comes after this
+                fused.keep(optimizer)
 
         def on_train_start(self, trainer: Any, _module: Any) -> None:
             journey.start(trainer)
