@@ -183,12 +183,7 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
         Programs(decided.run_id) as programs,
     ):
         tell = mirrors.tell
-        if folder.attempt_dir(decided.attempt).exists():  # a launcher may have been killed before it could
-            processes.end_marked(decided.run_id)
-            backends.named(decided.spec.backend).collect(decided, folder, None, tell)
-            if changed := changes.since(folder):
-                tell({"event": "warning", "text": f"not as it was when the run began: {'; '.join(changed)}"})
-        attempt = decided.attempt + folder.attempt_dir(decided.attempt).exists()
+        attempt = _taken_over(folder, decided, tell)
         newest = _newest_checkpoint(folder, tell)
         tries = Tries(decided.spec.retry, newest)
         while True:
@@ -217,6 +212,17 @@ def attend(folder: RunFolder, decided: Plan, listener: Listener, stop_request: S
         store.write_result(folder, outcome)
         tell({"event": "finished", "state": verdict.state})
     return outcome
+
+
+def _taken_over(folder: RunFolder, decided: Plan, tell: Listener) -> int:
+    """The number of the next attempt, after what an earlier launcher may have been killed before it could clean up."""
+    if not folder.attempt_dir(decided.attempt).exists():
+        return decided.attempt
+    processes.end_marked(decided.run_id)
+    backends.named(decided.spec.backend).collect(decided, folder, None, tell)
+    if changed := changes.since(folder):
+        tell({"event": "warning", "text": f"not as it was when the run began: {'; '.join(changed)}"})
+    return decided.attempt + 1
 
 
 def _elsewhere(decided: Plan, cause: Mapping[str, Any], tell: Listener) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from launcher import store
 from launcher.cli import options
 from launcher.cli.completion import run_ids
 from launcher.errors import RequestError
+
+if TYPE_CHECKING:
+    from launcher.worker.serve.predictor import Predictor
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -63,17 +67,9 @@ def command(
     from launcher.worker import serve
 
     serve.check_installed()
-    from launcher.worker.serve import predictor, server
+    from launcher.worker.serve import server
 
-    path = Path(model)
-    if path.is_file():
-        loaded = predictor.of_file(path)
-    elif path.suffix in (".onnx", ".pt2", ".pt", ".safetensors"):
-        raise RequestError(f"{path} does not exist", hint="launcher export RUN --format onnx writes such a file")
-    else:
-        from launcher.worker import trained
-
-        loaded = predictor.of_run(trained.load(store.find(runs_dir, model), checkpoint=checkpoint, model=part))
+    loaded = _loaded(model, checkpoint, part, runs_dir)
     settings = serve.Settings(
         host=host, port=port, token=token, max_batch=max_batch, latency=latency / 1000, queue=queue, max_body=max_body
     )
@@ -84,3 +80,16 @@ def command(
         click.echo(f"{loaded.about} on http://{host}:{bound}/docs")
 
     server.Server(loaded, settings, ready=ready).serve_until_stopped()
+
+
+def _loaded(model: str, checkpoint: str, part: str | None, runs_dir: Path) -> Predictor:
+    from launcher.worker.serve import predictor
+
+    path = Path(model)
+    if path.is_file():
+        return predictor.of_file(path)
+    if path.suffix in (".onnx", ".pt2", ".pt", ".safetensors"):
+        raise RequestError(f"{path} does not exist", hint="launcher export RUN --format onnx writes such a file")
+    from launcher.worker import trained
+
+    return predictor.of_run(trained.load(store.find(runs_dir, model), checkpoint=checkpoint, model=part))
