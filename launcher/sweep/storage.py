@@ -122,7 +122,11 @@ def masked(url: str) -> str:
 
 
 def _lost(url: str, error: Exception) -> str:
-    reason = re.sub(r"\s+", " ", _first_line(error.__cause__ or error))
+    hidden = url.partition("://")[2].rpartition("@")[0]
+    if re.search("[@/?#]", hidden):  # a driver may take the rest of such a password for the host, and quote it
+        reason = "in a URL, @ / ? # of a password are written %40 %2F %3F %23"
+    else:
+        reason = re.sub(r"\s+", " ", _first_line(error.__cause__ or error))
     return f"the sweep's storage {masked(url)} does not answer: {reason}"
 
 

@@ -65,6 +65,7 @@ def joined(toy: Toy, sweep_id: str) -> None:
     [
         ("redis://:secret@127.0.0.1:1/0", EnvironmentUnfit, r"redis://\*\*\*@127.0.0.1:1/0 does not answer"),
         ("postgresql://a:secret@127.0.0.1:1/b", EnvironmentUnfit, r"//\*\*\*@127.0.0.1:1/b does not answer"),
+        ("postgresql://a:b@secret@127.0.0.1:1/b", EnvironmentUnfit, r"@127.0.0.1:1/b does not answer: in a URL, @ / "),
         ("redis://:secret#b@127.0.0.1:1/0", RequestError, r"redis://\*\*\*@127.0.0.1:1/0 is the URL of no storage"),
         ("ftp://host/file", RequestError, "ftp://host/file is the URL of no storage"),
         ("env:NO_SUCH", RequestError, "the variable NO_SUCH is not set"),
