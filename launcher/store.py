@@ -59,7 +59,7 @@ class RunRecord:
     """What the command that ran it ended with; None while it is not over."""
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"world_sizes": list(self.world_sizes)}
 
 
 class RunFolder:

@@ -57,10 +57,9 @@ class Tracer:
         """What was seen; after `stop`."""
         steps, _ = self._watch.times()
         events = [event for event in self._profile.events() or () if event.time_range.end > event.time_range.start]
-        begin = min((event.time_range.start for event in events), default=0.0)
         seconds = sum(steps)
         computing = [event for event in events if _computes(event, on_gpu=self._on_gpu)]
-        last = begin + (seconds - steps[-1]) * 1e6 if steps else begin
+        over = max((event.time_range.end for event in events), default=0.0)
         return Profile(
             steps=len(steps),
             seconds=seconds,
@@ -68,7 +67,7 @@ class Tracer:
             busy_what="the GPU computes" if self._on_gpu else "an operator of torch runs",
             operations=tuple(_operations(self._profile.key_averages())),
             waits=tuple(_waits(events)),
-            spans=tuple(_spans(events, last)),
+            spans=tuple(_spans(events, over - steps[-1] * 1e6 if steps else over)),
         )
 
     def export(self, path: Path) -> None:
