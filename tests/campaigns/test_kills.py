@@ -19,6 +19,7 @@ def like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kills.undisturbed(Scene(tmp_path_factory.mktemp("kills") / "undisturbed"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [0, 3])
 def test_a_killed_run_ends_with_the_bits_of_one_that_nothing_happened_to(
@@ -29,6 +30,7 @@ def test_a_killed_run_ends_with_the_bits_of_one_that_nothing_happened_to(
     assert not done.faults, (done.faults, done.repeat())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_job_that_keeps_randomness_in_a_stream_is_found_out(like: Path, tmp_path: Path) -> None:
     done = Trial(Scene(tmp_path / "scene"), SEED, 0, "--set", "task.args.defect=stream").carry_out(like)

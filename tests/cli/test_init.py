@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 KINDS = ("native", "lightning", "ignite", "script")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["native", "script", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("lightning", "ignite"))]
+)
 def test_a_new_project_passes_its_own_test(kind: TaskKind, tmp_path: Path, launcher: Cli) -> None:
     """It trains for real."""
     assert launcher("init", tmp_path / "moons", "--kind", kind).code == 0

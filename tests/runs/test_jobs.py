@@ -11,7 +11,7 @@ def test_the_first_job_of_the_readme_learns_its_digits_on_two_nodes(bench: Bench
     assert bench.show()["metrics"]["accuracy"] >= 0.96
 
 
-@pytest.mark.parametrize("job", ["gpt", "gan"])
+@pytest.mark.parametrize("job", [pytest.param("gpt", marks=pytest.mark.long), "gan"])
 def test_a_job_of_another_sort_takes_its_first_steps(bench: Bench, job: str) -> None:
     short = ("training.epochs=null", "training.steps=2", "training.validate_every=2", "training.log_every=1")
     done = bench.call("run", str(ROOT / "jobs" / f"{job}.yaml"), *(word for key in short for word in ("--set", key)))

@@ -38,6 +38,7 @@ def result(bench: Bench, ended: Ended) -> tuple[str, bytes]:
     return outcome["weights_sha256"], (Path(outcome["run_dir"]) / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_of_one_kind_goes_on_and_so_does_another_kind_from_its_checkpoint(
     bench: Bench, tmp_path: Path, processes: int

@@ -87,6 +87,7 @@ def test_verify_resume_finds_the_same_bits(bench: Bench) -> None:
     assert disturbed.attempts == 2
 
 
+@pytest.mark.long
 def test_verify_resume_names_the_step_from_which_a_resume_differs(bench: Bench, tmp_path: Path) -> None:
     bench.environ["KILLS_MARKS"] = str(tmp_path / "marks")
     done = bench.call("verify-resume", str(STREAM), "--set", "task.args.defect=stream", "--kills", "1", "--json")
@@ -102,6 +103,7 @@ def test_verify_resume_refuses_a_job_that_saves_only_at_its_end(bench: Bench) ->
     assert "checkpoint.every" in done.stderr
 
 
+@pytest.mark.long
 def test_reproduce_judges_a_record(bench: Bench, tmp_path: Path) -> None:
     job = tmp_path / "trial.yaml"
     shutil.copy(JOB, job)

@@ -22,6 +22,7 @@ space: {task.args.width: {choice: [16, 8]}}
 SETTINGS = ("--set", "resources.procs_per_node=1", "--set", "training.steps=12")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two trials at a time want two cores")
 def test_a_killed_sweep_leaves_no_process_and_goes_on_from_the_trials_checkpoints(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

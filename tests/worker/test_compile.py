@@ -42,6 +42,7 @@ def test_layers_of_torchs_own_are_compiled_too_each_shape_for_itself(
     assert len(graphs) == 2
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(COMPILER is None, reason="torch.compile makes C++ for a CPU, and this machine has no C++ compiler")
 def test_a_compiled_run_goes_on_to_the_same_bits_after_a_kill(tmp_path: Path) -> None:
