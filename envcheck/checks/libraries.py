@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @check(
     "LIB005",
-    remedy="keep one of them: pip uninstall -y {names}; then pip install --force-reinstall the one torch wants",
+    remedy="pip uninstall -y {names} && pip install torch   # brings back the one it wants",
     modes=("F37",),
 )
 def no_file_has_two_owners(packages: Packages) -> Outcome:
