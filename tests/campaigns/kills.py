@@ -1,6 +1,7 @@
 """The kill campaign: seeded `kill -9`s of any program of a run at any moment, and the bits at its end.
 
-`python -m tests.campaigns.kills --kills 100 --seed 1` prints the closing table, and writes it with `--json FILE`.
+`python -m tests.campaigns.kills --kills 100 --seed 1` prints the closing table, and writes it with `--json FILE`. With
+`--keep FILE` every run of it is written down as it ends, and the same command goes on with a campaign that was ended.
 A run is killed a few times, resumed each time, and must end with the weights, the optimizer's state and the metrics of
 a run that nothing happened to; `--only ROUND` repeats one run of the campaign with its kills.
 """
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.campaigns import closing, timeline
+from tests.campaigns import closing, kept, timeline
 from tests.campaigns.scene import Scene, until
 from tests.campaigns.timeline import Death, Leg
 
@@ -230,9 +231,9 @@ class Likes(dict[str, Path]):
         return self[kind]
 
 
-def campaign(folder: Path, seed: int, kills: int, *options: str) -> Iterator[Round]:
-    """Rounds until so many kills have met their victims."""
-    likes, number = Likes(folder), 0
+def campaign(folder: Path, seed: int, kills: int, *options: str, number: int = 0) -> Iterator[Round]:
+    """Rounds, from that number on, until so many kills have met their victims."""
+    likes = Likes(folder)
     while kills > 0:
         like = likes[kind_of(number)]  # made before the trial's own run starts
         done = Trial(Scene(folder / str(number)), seed, number, *options).carry_out(like)
@@ -247,16 +248,26 @@ def main() -> None:
     parser.add_argument("--only", type=int, metavar="ROUND")
     parser.add_argument("--torchrun", type=int, default=0, metavar="TRIALS", help="torchrun's own restart beside it")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="go on with the campaign of this file")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         folder = Path(name)
         if chosen.only is None:
-            rounds = closing.told(campaign(folder, chosen.seed, chosen.kills))
+            rounds = _gone_on_with(folder, chosen.seed, chosen.kills, chosen.keep)
         else:
             like = Likes(folder)[kind_of(chosen.only)]
             rounds = closing.told(iter([Trial(Scene(folder / "one"), chosen.seed, chosen.only).carry_out(like)]))
         beside = closing.torchrun(folder, chosen.torchrun)
     sys.exit(closing.tell(rounds, beside, seed=chosen.seed, file=chosen.json))
+
+
+def _gone_on_with(folder: Path, seed: int, kills: int, keep: Path | None) -> list[Round]:
+    """The rounds of a campaign, those of earlier calls first."""
+    before = [Round(**fields) for fields in kept.lines(keep)] if keep else []
+    if others := {each.seed for each in before} - {seed}:
+        sys.exit(f"{keep} keeps a campaign of seed {others.pop()}: name another file, or that seed")
+    to_come = campaign(folder, seed, kills - sum(len(each.deaths) for each in before), number=len(before))
+    return [*before, *closing.told(kept.keeping(to_come, keep) if keep else to_come)]
 
 
 def _same(first: Path, second: Path) -> bool:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns import kills, timeline
-from tests.campaigns.kills import Trial, blows
+from tests.campaigns import kept, kills, timeline
+from tests.campaigns.kills import Round, Trial, blows
 from tests.campaigns.scene import Mark, Scene
 from tests.campaigns.timeline import Death, Leg
 
@@ -39,6 +39,15 @@ def test_a_job_that_keeps_randomness_in_a_stream_is_found_out(like: Path, tmp_pa
 
 def test_a_round_can_be_repeated_from_its_seed() -> None:
     assert list(blows(1, 5)) == list(blows(1, 5)) != list(blows(1, 6))
+
+
+def test_a_campaign_that_was_ended_goes_on_with_the_rounds_it_had(tmp_path: Path) -> None:
+    file, began = tmp_path / "kept", [Round(0, SEED, "native", [Death(1.0, "step", "rank", None)], [leg(0, 0, 8, 6)])]
+    assert list(kept.keeping(began, file)) == began
+    with file.open("a") as cut_short:
+        cut_short.write('{"number": 1, "se')
+    assert list(kept.keeping([Round(1, SEED, faults=["a fault"])], file))
+    assert [Round(**fields) for fields in kept.lines(file)] == [*began, Round(1, SEED, faults=["a fault"])]
 
 
 def leg(begun: float, start: int, reached: int, saved: int) -> Leg:
