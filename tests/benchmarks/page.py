@@ -10,19 +10,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.pages import made
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, RESULTS = DOCS / "benchmarks.md", DOCS / "benchmarks"
-BEGIN, END = "<!-- made by tests/benchmarks/page.py -->\n", "<!-- end -->\n"
 
 Result = Mapping[str, Any]
 
 
 def rendered(page: str) -> str:
     """The page with its figures made anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    figures = "\n".join(line for result in results() for line in _part(result))
-    return f"{before}{BEGIN}{figures}\n{END}{after}"
+    lines = (line for result in results() for line in _part(result))
+    return made.refilled(page, "tests/benchmarks/page.py", lines)
 
 
 def results() -> list[Result]:

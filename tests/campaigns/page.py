@@ -10,19 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.pages import made
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, RESULTS = DOCS / "campaigns.md", DOCS / "campaigns"
-BEGIN, END = "<!-- made by tests/campaigns/page.py -->\n", "<!-- end -->\n"
 
 Report = Mapping[str, Any]
 
 
 def rendered(page: str) -> str:
     """The page with its figures made anew."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    figures = "\n".join(line for name, tell in TELLERS.items() for line in tell(_read(name)))
-    return f"{before}{BEGIN}{figures}\n{END}{after}"
+    lines = (line for name, tell in TELLERS.items() for line in tell(_read(name)))
+    return made.refilled(page, "tests/campaigns/page.py", lines)
 
 
 def _kills(report: Report) -> Iterator[str]:
