@@ -89,6 +89,24 @@ def _run(lab: Path, hosts: list[str], faulty: bool) -> Facts:
     _commit(lab)
     if faulty:
         _spoil(lab)
+    envcheck = [sys.executable, "-m", "envcheck"]
+    options = ["--run-dir", str(lab / "shared"), "--workdir", str(lab / "job"), "--path", "data"]
+    wanted = [word for host in hosts for word in ("--host", host)]
+    done = subprocess.run(
+        [*NAMESPACES, *SHELL, _script(lab, faulty), "lab", *envcheck, *wanted, *options, "--save", "-"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PATH": f"{lab}/bin:{os.environ['PATH']}"},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return facts.from_json(json.loads(done.stdout))
+
+
+def _script(lab: Path, faulty: bool) -> str:
+    """The shell that brings the two nodes up, and then becomes the command it is given."""
     outside = "ip -n mn2 link set eth0 mtu 1400; ip -n mn2 route add blackhole 10.77.0.1/32" if faulty else ""
     inside = {node: f"mount --bind {lab}/{node}/job {lab}/job;" for node in ("mn1", "mn2")}
     inside["mn2"] += f" mount -t tmpfs none {lab}/shared;" if faulty else ""
@@ -99,31 +117,7 @@ def _run(lab: Path, hosts: list[str], faulty: bool) -> Facts:
         WAIT.format(lab=lab),
         'exec "$@"',
     ]
-    options = ["--run-dir", str(lab / "shared"), "--workdir", str(lab / "job"), "--path", "data"]
-    wanted = [word for host in hosts for word in ("--host", host)]
-    done = subprocess.run(
-        [
-            *NAMESPACES,
-            *SHELL,
-            "\n".join(steps),
-            "lab",
-            sys.executable,
-            "-m",
-            "envcheck",
-            *wanted,
-            *options,
-            "--save",
-            "-",
-        ],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PATH": f"{lab}/bin:{os.environ['PATH']}"},
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return facts.from_json(json.loads(done.stdout))
+    return "\n".join(steps)
 
 
 def _files(lab: Path) -> None:

@@ -16,8 +16,8 @@ def exact_on_eight(bench: Bench) -> None:
 
 
 def script(bench: Bench, text: str) -> None:
-    bench.file("/work/train.py", text)
-    bench.wants(numerics="exact", workdir=str(bench.root / "work"), script="train.py")
+    bench.file("/job/train.py", text)
+    bench.wants(numerics="exact", workdir=str(bench.root / "job"), script="train.py")
 
 
 PROOFS = [

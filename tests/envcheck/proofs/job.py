@@ -11,7 +11,7 @@ BEFORE = {"torch": "2.13.0", "gpu": H100, "world_size": "8"}
 
 
 def data_set(bench: Bench) -> None:
-    bench.wants(workdir=str(bench.root / "work"), paths=("data.bin",))
+    bench.wants(workdir=str(bench.root / "job"), paths=("data.bin",))
 
 
 def resumed(bench: Bench, **needs: object) -> None:
@@ -29,7 +29,7 @@ PROOFS = [
         "not on this node: data.bin",
         base=data_set,
         plant=lambda bench: None,
-        cure=lambda bench: bench.file("/work/data.bin", "x"),
+        cure=lambda bench: bench.file("/job/data.bin", "x"),
         kind="N",
     ),
     fake(

@@ -181,9 +181,9 @@ PROOFS = [
         "F49",
         "a random.py beside the script",
         "random.py",
-        base=lambda bench: bench.wants(workdir=str(bench.root / "work")),
-        plant=lambda bench: bench.file("/work/random.py", ""),
-        cure=lambda bench: bench.file("/work/randomness.py", ""),
+        base=lambda bench: bench.wants(workdir=str(bench.root / "job")),
+        plant=lambda bench: bench.file("/job/random.py", ""),
+        cure=lambda bench: bench.file("/job/randomness.py", ""),
         kind="N",
     ),
     natural(
