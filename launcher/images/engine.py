@@ -5,6 +5,8 @@ Spoken to through its Python SDK, imported where it is used; the command line on
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +30,7 @@ def connect() -> DockerClient:
         raise EnvironmentUnfit("the Python package docker is missing", hint="pip install 'launcher[docker]'") from None
     client = None
     try:
+        _knock()
         client = docker.from_env(timeout=600)
         client.ping()
     except (DockerException, OSError) as error:
@@ -105,6 +108,14 @@ def gpus(client: DockerClient) -> Literal["runtime", "cdi"] | None:
 def rootless(client: DockerClient) -> bool:
     """Whether the engine runs as an ordinary user, who is root in its containers."""
     return any("name=rootless" in option for option in client.info().get("SecurityOptions") or [])
+
+
+def _knock() -> None:
+    """OSError where nobody listens on the engine's socket: the SDK would leave the one that it failed with open."""
+    scheme, _, path = (os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock").partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(path)
 
 
 def _unanswered(error: Exception) -> EnvironmentUnfit:

@@ -49,6 +49,7 @@ def test_an_engine_that_does_not_answer_says_which_of_the_reasons(
     def refuse(**_options: object) -> None:
         raise reason
 
+    monkeypatch.setenv("DOCKER_HOST", "tcp://localhost")  # so that only the SDK is asked
     monkeypatch.setattr("docker.from_env", refuse)
     with pytest.raises(EnvironmentUnfit, match=sentence):
         engine.connect()
