@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shlex
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,17 +15,17 @@ from launcher import (
     beginning,
     changes,
     checkpoints,
+    detaching,
     draft,
     jobfile,
     plan,
     processes,
-    shell,
     store,
     submitted,
     waiting,
 )
 from launcher.attempt import Attempt, StopRequest
-from launcher.errors import EnvironmentUnfit, LauncherError, RequestError
+from launcher.errors import LauncherError, RequestError
 from launcher.journal import Journal, Listener
 from launcher.mirrors import Mirrors
 from launcher.plan import Plan
@@ -37,7 +35,6 @@ from launcher.spec import JobSpec
 from launcher.store import RunFolder, RunRecord
 from launcher.verdict import Verdict, judge, lost_hosts, unfit
 
-DETACH_PATIENCE = 10.0
 MOST_DIFFERENCES = 5
 """Of the settings in which a job differs from an earlier run's, so many are named."""
 
@@ -306,13 +303,6 @@ def _outcome(folder: RunFolder, decided: Plan, verdict: Verdict) -> RunRecord:
 
 def _detached(folder: RunFolder) -> RunRecord:
     """Let a launcher of its own session watch the run, and return once it has taken the run over."""
-    folder.supervisor_log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    argv = [sys.executable, "-P", "-m", "launcher", "resume", folder.path.name, "--runs-dir", str(folder.path.parent)]
-    with folder.supervisor_log.open("ab") as log:
-        process = shell.start(argv, env={**os.environ, processes.MARK: ""}, stdout=log, stderr=log)
-    if not waiting.until(lambda: folder.holder() is not None or process.poll() is not None, DETACH_PATIENCE):
-        process.kill()
-        raise EnvironmentUnfit(f"{folder.path.name}: its watcher did not start", hint=f"see {folder.supervisor_log}")
-    if process.stdin is not None:
-        process.stdin.close()
+    words = ["resume", folder.path.name, "--runs-dir", str(folder.path.parent)]
+    detaching.begin(words, log=folder.supervisor_log, begun=lambda _: folder.holder() is not None)
     return store.record(folder.path)

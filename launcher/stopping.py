@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 from launcher import backends, lock, store, submitted, waiting
@@ -27,31 +28,50 @@ def stop(run_dir: Path, *, timeout: float) -> RunRecord:
     if holder is None:
         record = store.record(run_dir)
         raise RequestError(f"{run_dir.name}: not running ({record.state})", hint="`launcher runs` shows which are")
-    pid = _process(folder, holder)
-    for number, patience in ((signal.SIGTERM, timeout), (signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-            os.kill(pid, signal.SIGCONT)  # one that was suspended hears the other signal only when it goes on
-        if waiting.until(lambda: folder.holder() is None, patience):
-            break
+    end({folder.lock: holder}, f"launcher stop {run_dir.name}", timeout=timeout)
     return store.record(run_dir)
 
 
-def _process(folder: RunFolder, holder: Holder) -> int:
-    """The number of the process that watches the run. Raises RequestError where it means another process here."""
-    run = folder.path.name
+def end(holders: Mapping[Path, Holder], command: str, *, timeout: float) -> None:
+    """Ask those who hold these locks to save and end, all at once; after `timeout` seconds make them end.
+
+    `command` is what to type where they are. Raises RequestError, and asks nobody, where one is not on this machine.
+    """
+    pids = {path: _process(path, holder, command) for path, holder in holders.items()}
+    for number, patience in ((signal.SIGTERM, timeout), (signal.SIGTERM, PATIENCE), (signal.SIGKILL, PATIENCE)):
+        for path, pid in pids.items():
+            if lock.holder(path) is not None:
+                _signal(pid, number)
+        if waiting.until(lambda: not any(map(lock.holder, pids)), patience):
+            break
+
+
+def is_here(holder: Holder) -> bool:
+    """Whether the number of its process is one of this machine, and of this container."""
+    return holder.boot == lock.boot_id() and holder.pid_space in (None, lock.pid_space())
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)  # one that was suspended hears the other signal only when it goes on
+
+
+def _process(path: Path, holder: Holder, command: str) -> int:
+    """The number of the process that holds a lock. Raises RequestError where it means another process here."""
     if holder.pid is None:
         raise RequestError(
-            f"{folder.lock}: does not say which process watches the run",
-            hint=f"`fuser {folder.lock}` names it; it saves and ends on SIGTERM",
+            f"{path}: does not say which process holds it",
+            hint=f"`fuser {path}` names it; it saves and ends on SIGTERM",
         )
+    name = command.rpartition(" ")[2]
     if holder.boot != lock.boot_id():
         raise RequestError(
-            f"{run}: watched on {holder.host}, not on this machine", hint=f"ssh {holder.host} launcher stop {run}"
+            f"{name}: watched on {holder.host}, not on this machine", hint=f"ssh {holder.host} {command}"
         )
     if holder.pid_space not in (None, lock.pid_space()):
         raise RequestError(
-            f"{run}: watched in another container, {holder.host}, whose processes have other numbers here",
-            hint=f"launcher stop {run}, typed in that container",
+            f"{name}: watched in another container, {holder.host}, whose processes have other numbers here",
+            hint=f"{command}, typed in that container",
         )
     return holder.pid

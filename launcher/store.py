@@ -185,7 +185,7 @@ def find(runs_dir: Path, name: str, noun: str = "run") -> Path:
             f"{name}: {len(matches)} {noun}s begin so: " + ", ".join(run.name for run in matches[-5:]),
             hint="give more letters of the id",
         )
-    lister = "launcher runs" if noun == "run" else f"ls {runs_dir}"
+    lister = "launcher runs" if noun == "run" else f"launcher {noun} list"
     nearest = difflib.get_close_matches(name, [run.name for run in runs], n=3, cutoff=0.3)
     raise RequestError(
         f"{name}: no such {noun} in {runs_dir}",

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli import options, plot
-from launcher.cli.progress import JsonLines, unheard
-from launcher.cli.wording import clean_lines, number
-from launcher.errors import counted, printable
+from launcher import store
+from launcher.cli import options, plot, trials
+from launcher.errors import printable
 from launcher.sweep import folder
 from launcher.sweep.storage import need
 
 if TYPE_CHECKING:
     from launcher.sweep.folder import Sweep
-    from launcher.sweep.outcome import Outcome, TrialRow
+    from launcher.sweep.outcome import Outcome
 
 INTERRUPTED, ALL_FAILED = 130, 1
-COLUMNS = ("TRIAL", "STATE", "VALUE", "STEP", "SETTINGS", "RUN")
+PATIENCE = 60.0
+"""Seconds the workers of a sweep get to let their trials save and end, before they are asked again and then killed."""
 
 
 class _Group(click.Group):
@@ -51,6 +50,12 @@ def command() -> None:
     """
 
 
+def _working(function: options.Command) -> options.Command:
+    """How a worker is watched: --detach, --json, --runs-dir."""
+    detach = click.option("--detach", is_flag=True, help="Let it work in the background and return at once.")
+    return detach(options.as_json("Print what happens as JSON lines.")(options.runs_dir(function)))
+
+
 @command.command(
     epilog="Example: launcher sweep start jobs/mlp.yaml --sweep jobs/mlp_sweep.yaml --set training.epochs=4"
 )
@@ -58,29 +63,68 @@ def command() -> None:
 @click.option("--sweep", "file", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The sweep file.")
 @options.settings("Set a key of the job file for all trials.")
 @click.option("--join", metavar="SWEEP", help="Work on a sweep that was begun elsewhere, over the storage of both.")
-@options.as_json("Print what happens as JSON lines.")
-@options.runs_dir
-def start(spec: Path, file: Path, settings: tuple[str, ...], join: str | None, as_json: bool, runs_dir: Path) -> int:
+@_working
+def start(
+    spec: Path,
+    file: Path,
+    settings: tuple[str, ...],
+    join: str | None,
+    detach: bool,
+    as_json: bool,
+    runs_dir: Path,
+) -> int:
     """Begin a sweep, or join one, and work on it to its end: `launcher sweep SPEC` is short for this."""
     need("optuna", "a sweep")
     from launcher.sweep import sweeping
 
-    listener = _Told(as_json)
-    done = sweeping.start(spec, file, settings, runs_dir=runs_dir, join=join, listener=listener)
-    return _end(listener.folder or runs_dir, done, as_json)
+    told = trials.Told(as_json)
+    done = sweeping.start(spec, file, settings, runs_dir=runs_dir, join=join, detach=detach, listener=told)
+    return _end(told.folder or runs_dir, done, as_json)
 
 
 @command.command(epilog="Example: launcher sweep resume latest")
 @options.sweep_name
-@options.as_json("Print what happens as JSON lines.")
-@options.runs_dir
-def resume(sweep: str, as_json: bool, runs_dir: Path) -> int:
+@_working
+def resume(sweep: str, detach: bool, as_json: bool, runs_dir: Path) -> int:
     """Go on with SWEEP: with the trials in flight first, from their checkpoints; or help who works on it."""
     need("optuna", "a sweep")
     from launcher.sweep import sweeping
 
     found = folder.find(runs_dir, sweep)
-    return _end(found, sweeping.resume(found, listener=_Told(as_json)), as_json)
+    return _end(found, sweeping.resume(found, detach=detach, listener=trials.Told(as_json)), as_json)
+
+
+@command.command("stop", epilog="Example: launcher sweep stop latest")
+@options.sweep_name
+@options.runs_dir
+def stop_(sweep: str, runs_dir: Path) -> None:
+    """Stop SWEEP: its trials save and end, and go on when it does."""
+    need("optuna", "a sweep")
+    from launcher.sweep import sweeping
+
+    found = folder.find(runs_dir, sweep)
+    elsewhere = sweeping.stop(found, timeout=PATIENCE)
+    for worker in elsewhere:
+        click.echo(f"still at it: a worker on {worker.host}; launcher sweep stop {found.name}, typed there, ends it")
+    if not elsewhere:
+        click.echo(f"{found.name} is stopped\ngo on: launcher sweep resume {found.name}{store.where(runs_dir)}")
+
+
+@command.command("list", epilog="Example: launcher sweep list --json")
+@options.as_json("Print the sweeps as one JSON array.")
+@options.runs_dir
+def list_(as_json: bool, runs_dir: Path) -> None:
+    """List the sweeps, the newest last."""
+    need("optuna", "a sweep")
+    from launcher.sweep import listing
+
+    rows = listing.read(runs_dir)
+    if as_json:
+        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
+    elif not rows:
+        click.echo(f"no sweeps in {runs_dir} yet; `launcher sweep SPEC --sweep FILE` makes one", err=True)
+    else:
+        click.echo("\n".join(trials.sweeps(rows)))
 
 
 @command.command(epilog="Example: launcher sweep status latest")
@@ -94,10 +138,10 @@ def status(sweep: str, as_json: bool, runs_dir: Path) -> None:
         rows, best = [row.to_json() for row in outcome.rows], outcome.best
         click.echo(json.dumps({"id": opened.id, "best": best and best.number, "trials": rows}, indent=2))
         return
-    counts = " · ".join(f"{count} {state}" for state, count in outcome.counts().items())
+    counts = trials.states(outcome.counts())
     click.echo(f"{opened.id}: {opened.spec.mode} {printable(opened.spec.metric)} by {opened.spec.sampler} · {counts}")
-    click.echo("\n".join(_table(outcome.rows)))
-    click.echo("\n".join(_best(opened, outcome.best)))
+    click.echo("\n".join(trials.trials(outcome.rows)))
+    click.echo("\n".join(trials.best(opened, outcome.best)))
 
 
 @command.command(epilog="Example: launcher sweep best latest --output jobs/mlp_best.yaml")
@@ -116,7 +160,7 @@ def best(sweep: str, output: Path | None, as_json: bool, runs_dir: Path) -> None
     if as_json:
         click.echo(json.dumps({**row.to_json(), "command": outcome.command(opened, row)}, indent=2))
         return
-    click.echo("\n".join(_best(opened, row)))
+    click.echo("\n".join(trials.best(opened, row)))
     click.echo(f"again: launcher run {output}" if output else f"again: {outcome.command(opened, row)}")
 
 
@@ -134,34 +178,6 @@ def plot_(sweep: str, runs_dir: Path) -> None:
     )
 
 
-class _Told:
-    """What happens, told in words or as JSON lines."""
-
-    def __init__(self, as_json: bool) -> None:
-        self.folder: Path | None = None
-        self._tell = unheard(JsonLines(sys.stdout) if as_json else self._words)
-
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "sweep":
-            self.folder = Path(event["folder"])
-        self._tell(event)
-
-    def _words(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "sweep":
-            click.echo(f"{event['id']}: {counted(event['trials'], 'trial')}\n  folder {event['folder']}")
-        elif event["state"] == "running":
-            click.echo(f"trial {event['trial']}: {_settings(event['settings'])} · {event['run_id']}")
-        else:
-            click.echo(f"trial {event['trial']} {event['state']}: {_how(event)}")
-
-
-def _how(event: Mapping[str, Any]) -> str:
-    if event.get("reason"):
-        return clean_lines(str(event["reason"]))[0]
-    at = f" at step {event['step']}" if event.get("step") else ""
-    return f"{number(event['value'])}{at}"
-
-
 def _opened(runs_dir: Path, sweep: str) -> Sweep:
     found = folder.find(runs_dir, sweep)
     need("optuna", "a sweep")
@@ -175,8 +191,12 @@ def _read(runs_dir: Path, sweep: str) -> tuple[Sweep, Outcome]:
     return opened, outcome.read(opened)
 
 
-def _end(sweep_dir: Path, done: bool, as_json: bool) -> int:
+def _end(sweep_dir: Path, done: bool | None, as_json: bool) -> int:
     """The last words, and the exit code."""
+    if done is None:
+        if not as_json:
+            click.echo("\n".join(_background(sweep_dir)))
+        return 0
     from launcher.sweep import outcome
 
     opened = folder.opened(sweep_dir)
@@ -184,34 +204,15 @@ def _end(sweep_dir: Path, done: bool, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"event": "best", "best": found.best and found.best.to_json()}))
     else:
-        click.echo("\n".join(_best(opened, found.best)))
+        click.echo("\n".join(trials.best(opened, found.best)))
     if not done:
         click.echo(f"go on: {opened.resume_command}", err=as_json)
         return INTERRUPTED
     return 0 if found.best else ALL_FAILED
 
 
-def _best(sweep: Sweep, row: TrialRow | None) -> Iterator[str]:
-    if row is None:
-        yield "best: no trial is complete"
-        return
-    yield f"best: trial {row.number} · {printable(sweep.spec.metric)} {number(row.value, 6)} · {row.run_id}"
-    yield f"      {_settings(row.settings)}"
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    return " · ".join(f"{printable(key)} {number(value)}" for key, value in settings.items())
-
-
-def _table(rows: Sequence[TrialRow]) -> Iterator[str]:
-    cells = [COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        yield "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip()
-
-
-def _cells(row: TrialRow) -> tuple[str, ...]:
-    value = "" if row.value is None else number(row.value)
-    step = "" if row.step is None else str(row.step)
-    told = clean_lines(row.reason)[0] if row.reason else _settings(row.settings)
-    return str(row.number), row.state, value, step, told, row.run_id or ""
+def _background(sweep_dir: Path) -> Iterator[str]:
+    name, where = sweep_dir.name, store.where(sweep_dir.parent.parent)
+    yield f"{name} goes on in the background"
+    yield f"look:   launcher sweep status {name}{where}"
+    yield f"stop:   launcher sweep stop {name}{where}"

@@ -38,7 +38,26 @@ def share(spec: JobSpec, here: Machine, parallel: int) -> Share | None:
             f"parallel: {parallel} trials at a time have no core each; this machine has {here.cores}",
             hint=f"write parallel: {here.cores} or less",
         )
-    return Share(gpus=_gpus(spec, here, parallel), cores=cores)
+    given = Share(gpus=_gpus(spec, here, parallel), cores=cores)
+    _refuse_threads_beyond(given, spec, here, parallel)
+    return given
+
+
+def _refuse_threads_beyond(given: Share, spec: JobSpec, here: Machine, parallel: int) -> None:
+    """A job that says how many threads it has must find a core for each in its share."""
+    threads = spec.local.threads
+    each = 0 if threads == "auto" else threads * _procs(spec, given) * spec.resources.most_nodes
+    if parallel > 1 and each > given.cores:
+        raise EnvironmentUnfit(
+            f"parallel: {parallel} trials of {counted(each, 'thread')} want {each * parallel} cores, and here are"
+            f" {here.cores}",
+            hint=f"write parallel: {max(1, here.cores // each)}, or --set local.threads=auto",
+        )
+
+
+def _procs(spec: JobSpec, given: Share) -> int:
+    asked = spec.resources.procs_per_node
+    return max(1, given.gpus // spec.resources.most_nodes) if asked == "auto" else asked
 
 
 def _gpus(spec: JobSpec, here: Machine, parallel: int) -> int:
@@ -60,9 +79,8 @@ def settings(spec: JobSpec, given: Share | None, parallel: int) -> list[str]:
     """What a trial has to be told of its share, so that it can be repeated alone."""
     if given is None or parallel == 1:
         return []
-    found, asked = [], spec.resources.procs_per_node
-    procs = max(1, given.gpus // spec.resources.most_nodes) if asked == "auto" else asked
-    if asked == "auto":
+    found, procs = [], _procs(spec, given)
+    if spec.resources.procs_per_node == "auto":
         found.append(f"resources.procs_per_node={procs}")
     if spec.local.threads == "auto":
         found.append(f"local.threads={max(1, given.cores // (procs * spec.resources.most_nodes))}")

@@ -15,6 +15,7 @@ from launcher.jobfile.source import KeyPath
 from launcher.jobfile.wording import every_key, keys, section_of, shown
 from launcher.spec import JobSpec
 from launcher.sweep.spec import MOST_TRIALS, DimensionKind, SweepSpec, dimension
+from launcher.sweep.storage import has_secret
 
 KINDS = get_args(DimensionKind)
 WORDS = (*KINDS, "log", "step")
@@ -80,6 +81,9 @@ def _findings(data: Mapping[str, Any], job: Job) -> Findings:
         yield ("trials",), "missing; say how many (only a grid knows it by itself)"
     if job.spec.backend in ALONE and data.get("parallel") not in (None, 1):
         yield ("parallel",), f"trials of backend {job.spec.backend} would share its machines; write parallel: 1"
+    if isinstance(data.get("storage"), str) and has_secret(data["storage"]):
+        remedy = "write storage: env:SWEEP_STORAGE, and export SWEEP_STORAGE=… with the URL"
+        yield ("storage",), f"a password in it would lie in the sweep's folder, which keeps this file; {remedy}"
     if space == {}:
         yield ("space",), "there is nothing to vary; write a key of the job file: `training.seed: {int: [1, 5]}`"
     whole = isinstance(space, dict)

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from launcher import durable, jobfile, readback, store
+from launcher import durable, jobfile, lock, readback, store
 from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.lock import Holder
 from launcher.spec import JobSpec
 from launcher.sweep import file
 from launcher.sweep.spec import SweepSpec
 
+WORKERS = "workers"
 LONGEST_NAME = 48
 """Characters of the job's name that the ids of its sweeps and trials begin with."""
 
@@ -50,6 +52,11 @@ class Sweep:
         return self.folder / "report.html"
 
     @property
+    def log(self) -> Path:
+        """What its workers in the background say."""
+        return self.folder / "launcher.log"
+
+    @property
     def resume_command(self) -> str:
         """What to type to go on with it."""
         return f"launcher sweep resume {self.id}{store.where(self.runs_dir)}"
@@ -61,7 +68,16 @@ class Sweep:
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def worker_lock(self, worker: str) -> Path:
-        return self.folder / "workers" / worker
+        return self.folder / WORKERS / worker
+
+    def works(self, worker: str | None) -> bool | None:
+        """Whether a trial's worker is at it still; None where this machine cannot say."""
+        if worker is None:  # it let go of the trial
+            return False
+        path = self.worker_lock(worker)
+        if worker and lock.last_holder(path).boot == lock.boot_id():
+            return lock.holder(path) is not None
+        return None
 
     def run_id(self, number: int) -> str:
         """The id of a trial's run: always the same one, so that a trial in flight is found again."""
@@ -95,7 +111,7 @@ def write(sweep: Sweep) -> None:
             return
         sweep.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         unborn.mkdir(mode=0o700)  # each by itself: the mode goes for the last folder of a path alone
-        (unborn / "workers").mkdir(mode=0o700)
+        (unborn / WORKERS).mkdir(mode=0o700)
         about = {"job_path": str(sweep.job_path), "overrides": sweep.overrides}
         contents = {"job.yaml": sweep.job, "sweep.yaml": sweep.sweep_file, "sweep.json": json.dumps(about).encode()}
         for name, content in contents.items():
@@ -114,6 +130,12 @@ def write(sweep: Sweep) -> None:
 def find(runs_dir: Path, name: str) -> Path:
     """The folder of the sweep with this id, unique prefix of one, or `latest`. Raises RequestError."""
     return store.find(runs_dir / store.SWEEPS, name, noun="sweep")
+
+
+def workers(folder: Path) -> dict[Path, Holder]:
+    """Who works on it now and sees this folder: each one's lock, and who holds it."""
+    found = ((path, lock.holder(path)) for path in sorted((folder / WORKERS).glob("*")))
+    return {path: holder for path, holder in found if holder is not None}
 
 
 def opened(folder: Path) -> Sweep:

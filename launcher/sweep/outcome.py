@@ -19,12 +19,14 @@ from launcher.store import RunFolder
 from launcher.sweep import board, storage
 from launcher.sweep.folder import Sweep
 
+STATES = (*board.WORDS.values(), INTERRUPTED := "interrupted")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRow:
     number: int
     state: str
-    """waiting, running, complete, pruned or failed."""
+    """waiting, running, complete, pruned or failed; interrupted: it goes on when the sweep does."""
     value: float | None = None
     step: int | None = None
     """The last one that was reported; of a pruned trial, where it was."""
@@ -43,7 +45,7 @@ class Outcome:
 
     def counts(self) -> dict[str, int]:
         states = [row.state for row in self.rows]
-        return {state: states.count(state) for state in board.WORDS.values() if state in states}
+        return {state: states.count(state) for state in STATES if state in states}
 
 
 def read(sweep: Sweep) -> Outcome:
@@ -111,6 +113,7 @@ def _row(sweep: Sweep, trial: Any) -> TrialRow:
     run_id = attrs.get("run")
     if state == "running" and run_id:
         record = store.record(sweep.runs_dir / run_id)
+        state = INTERRUPTED if sweep.works(attrs.get("owner", "")) is False else state
         step, value = record.step, record.metrics.get(sweep.spec.metric)
     return TrialRow(
         number=trial.number,

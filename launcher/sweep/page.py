@@ -6,15 +6,12 @@ import math
 from collections.abc import Iterator
 from html import escape
 
-import yaml
-
 from launcher.report.page import Cells, facts, page, section, table
 from launcher.report.picture import picture, scatter
 from launcher.sweep import outcome
 from launcher.sweep.folder import Sweep
 from launcher.sweep.outcome import Outcome, TrialRow
 from launcher.sweep.spec import Dimension, dimensions
-from launcher.sweep.storage import masked
 
 
 def of_sweep(sweep: Sweep) -> str:
@@ -26,7 +23,7 @@ def of_sweep(sweep: Sweep) -> str:
         section("By trial", picture(metric, outcome.curves(sweep, found))),
         section(f"{metric} by setting", "".join(_scatters(sweep, found))),
         section("Trials", table(("trial", "state", metric, "step", "settings", "run"), map(_cells, found.rows))),
-        section("The sweep file", f"<pre>{escape(_file(sweep))}</pre>"),
+        section("The sweep file", f"<pre>{escape(sweep.sweep_file.decode())}</pre>"),
     ]
     return page(f"{sweep.job_spec.name} · {sweep.id}", sections)
 
@@ -75,11 +72,3 @@ def _cells(row: TrialRow) -> Cells:
 def _settings(row: TrialRow) -> str:
     shown = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.settings.items()}
     return " · ".join(f"{key} {value}" for key, value in shown.items())
-
-
-def _file(sweep: Sweep) -> str:
-    """As it was written; where its storage has a secret, as YAML says the same without it."""
-    url = sweep.spec.storage or ""
-    if masked(url) == url:
-        return sweep.sweep_file.decode(errors="replace")
-    return str(yaml.safe_dump({**yaml.safe_load(sweep.sweep_file), "storage": masked(url)}, sort_keys=False))

@@ -121,6 +121,12 @@ def masked(url: str) -> str:
     return f"{kind}{mark}{'***@' if at else ''}{re.split('[?#]', place)[0]}"
 
 
+def has_secret(url: str) -> bool:
+    """Whether a URL holds a password, in front of its last @ or in its query."""
+    before_at = url.partition("://")[2].rpartition("@")[0]
+    return ":" in before_at or re.search(r"[?&]\w*(password|passwd|pwd|secret|token)\w*=", url) is not None
+
+
 def _lost(url: str, error: Exception) -> str:
     hidden = url.partition("://")[2].rpartition("@")[0]
     if re.search("[@/?#]", hidden):  # a driver may take the rest of such a password for the host, and quote it

@@ -141,11 +141,8 @@ class Worker:
     def _is_left(self, trial: FrozenTrial) -> bool:
         """Whether nobody works on a trial that was begun."""
         owner = trial.user_attrs.get("owner", "")
-        if owner is None:
-            return True
-        path = self._sweep.worker_lock(owner)
-        if owner and lock.last_holder(path).boot == lock.boot_id():
-            return lock.holder(path) is None
+        if (works := self._sweep.works(owner)) is not None:
+            return not works
         count = self._board.beats().get(owner, -1)
         seen, since = self._heard.setdefault(owner or f"nobody has {trial.number}", (count, time.monotonic()))
         if seen != count:

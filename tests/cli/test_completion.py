@@ -90,7 +90,7 @@ def test_options_are_completed(launcher: Cli, monkeypatch: pytest.MonkeyPatch) -
         ("envcheck can", ["can-run"]),
         ("envcheck --sel", ["--select"]),
         ("envcheck can-run --dr", ["--driver"]),
-        ("sweep st", ["start", "status"]),
+        ("sweep st", ["start", "status", "stop"]),
     ],
 )
 def test_subcommands_and_their_options_are_completed(
@@ -110,7 +110,7 @@ def test_sweeps_are_completed_where_one_is_taken(launcher: Cli, runs: Path, monk
     finished_run(runs)
     (runs / "sweeps" / SWEEP).mkdir(parents=True)
     complete = completions(launcher, monkeypatch)
-    for command in ("resume", "status", "best", "plot"):
+    for command in ("resume", "stop", "status", "best", "plot"):
         assert complete(f"sweep {command} ") == ["latest", SWEEP], command
     assert complete("report mlp-") == [RUN, SWEEP]
 

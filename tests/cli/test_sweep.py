@@ -1,6 +1,7 @@
 """The command's words: what it passes on and what it says; whole sweeps are tested in tests/sweep."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 pytest.importorskip("optuna")
 
+from launcher import detaching, waiting
 from tests.cli.conftest import Cli
 from tests.sweep.conftest import Toy, toy, toys
 
@@ -68,7 +70,7 @@ def test_a_report_is_of_a_sweep_where_the_name_is_ones(launcher: Cli, swept: Toy
     assert run.out.endswith("/report.html\n") and "toy-trial-0001" in run.out
 
 
-@pytest.mark.parametrize("command", ["resume", "status", "best", "plot"])
+@pytest.mark.parametrize("command", ["resume", "stop", "status", "best", "plot"])
 def test_a_sweep_that_does_not_exist_is_a_wrong_request(launcher: Cli, tmp_path: Path, command: str) -> None:
     said = launcher("sweep", command, "nope", "--runs-dir", tmp_path)
     assert said.code == 2 and said.err.startswith(f"launcher: {tmp_path}/sweeps: no sweeps here\n")
@@ -95,3 +97,41 @@ def test_where_every_trial_fails_the_exit_code_says_so(launcher: Cli, toy: Toy) 
     )
     said = launcher("sweep", toy.path / "job.yaml", "--sweep", toy.path / "sweep.yaml", "--runs-dir", toy.runs)
     assert said.code == 1 and said.out.endswith("best: no trial is complete\n")
+
+
+def test_the_sweeps_are_listed_with_how_far_each_is(launcher: Cli, swept: Toy) -> None:
+    sweep_dir = swept.sweep_dir
+    (sweep_dir.parent / "old-sweep-20250101T000000-0000").mkdir()
+    head, damaged, whole = launcher("sweep", "list", "--runs-dir", swept.runs).out.splitlines()
+    assert head.split() == ["SWEEP", "STATE", "TRIALS", "BEST"]
+    assert damaged.split()[1] == "UNKNOWN" and "not the folder of a sweep" in damaged
+    assert whole.startswith(f"{sweep_dir.name}  COMPLETE  6 complete") and "score 0." in whole
+    told = json.loads(launcher("sweep", "list", "--json", "--runs-dir", swept.runs).out)
+    assert told[1]["best"]["trial"] == min(swept.rows(sweep_dir), key=lambda row: row[2])[0]
+
+
+def test_no_sweep_is_an_empty_list(launcher: Cli, tmp_path: Path) -> None:
+    said = launcher("sweep", "list", "--runs-dir", tmp_path)
+    assert (said.code, said.out) == (0, "") and "no sweeps" in said.err
+
+
+def test_a_sweep_in_the_background_is_stopped_and_goes_on(
+    launcher: Cli, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detaching, "begin", lambda words, log, begun: _in_background(toy, begun))
+    files = toy.path / "job.yaml", "--sweep", toy.path / "sweep.yaml"
+    where = "latest", "--runs-dir", toy.runs
+    said = launcher("sweep", *files, "--detach", "--runs-dir", toy.runs)
+    assert said.code == 0 and f"stop:   launcher sweep stop {toy.sweep_dir.name}" in said.out
+    assert launcher("sweep", "list", "--runs-dir", toy.runs).out.splitlines()[1].split()[1] == "RUNNING"
+    stopped = launcher("sweep", "stop", *where)
+    assert stopped.code == 0 and f"go on: launcher sweep resume {toy.sweep_dir.name}" in stopped.out
+    assert toy.workers[0].wait(10) == 1 and "interrupted" in [row[1] for row in toy.rows()]
+    again = launcher("sweep", "stop", *where)
+    assert again.code == 2 and "nobody works on it" in again.err
+    assert launcher("sweep", "resume", *where).code == 0 and toy.rows()[0][1] == "complete"
+
+
+def _in_background(toy: Toy, begun: Callable[[int], object]) -> None:
+    worker = toy.worker("resume", FAKE_SECONDS="0.3")
+    assert waiting.until(lambda: begun(worker.pid) and any(toy.runs.glob("toy-trial-0000*/metrics.jsonl")), 60)

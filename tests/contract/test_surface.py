@@ -19,7 +19,7 @@ COMMAND_LINE = {
         "SPEC --nodes --procs-per-node --backend --hosts --preflight --set --resume --from --dry-run --detach --json"
         " --runs-dir(LAUNCHER_RUNS_DIR)"
     ),
-    "sweep": "start resume status best plot",
+    "sweep": "start resume stop list status best plot",
     "validate": "SPEC",
     "schema": "",
     "runs": "--json --runs-dir(LAUNCHER_RUNS_DIR)",
@@ -48,8 +48,10 @@ COMMAND_LINE = {
 }
 
 SWEEP_COMMANDS = {
-    "start": "SPEC --sweep --set --join --json --runs-dir(LAUNCHER_RUNS_DIR)",
-    "resume": "SWEEP --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "start": "SPEC --sweep --set --join --detach --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "resume": "SWEEP --detach --json --runs-dir(LAUNCHER_RUNS_DIR)",
+    "stop": "SWEEP --runs-dir(LAUNCHER_RUNS_DIR)",
+    "list": "--json --runs-dir(LAUNCHER_RUNS_DIR)",
     "status": "SWEEP --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "best": "SWEEP --output --json --runs-dir(LAUNCHER_RUNS_DIR)",
     "plot": "SWEEP --runs-dir(LAUNCHER_RUNS_DIR)",

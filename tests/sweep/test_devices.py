@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from launcher import machine, waiting
 from launcher.errors import EnvironmentUnfit
 from launcher.plan import Machine
-from launcher.spec import JobSpec, Resources, TaskSpec, Training
+from launcher.spec import JobSpec, LocalOptions, Resources, TaskSpec, Training
 from launcher.sweep import devices
 from launcher.sweep.devices import Share, share
 
@@ -56,6 +57,15 @@ def test_more_gpus_than_there_are_is_unfit() -> None:
         share(job(procs_per_node=4), SERVER, 3)
     assert refusal.value.message == "parallel: 3 trials of 4 GPUs want 12, and here are 8"
     assert refusal.value.hint == "write parallel: 2, or --set resources.device=cpu"
+
+
+def test_more_threads_than_a_share_has_cores_are_unfit() -> None:
+    asked = dataclasses.replace(job(procs_per_node=2, device="cpu"), local=LocalOptions(threads=8))
+    assert share(asked, SERVER, 4) == Share(gpus=0, cores=16)
+    with pytest.raises(EnvironmentUnfit) as refusal:
+        share(asked, SERVER, 5)
+    assert refusal.value.message == "parallel: 5 trials of 16 threads want 80 cores, and here are 64"
+    assert refusal.value.hint == "write parallel: 4, or --set local.threads=auto"
 
 
 @pytest.fixture

@@ -6,14 +6,8 @@ import pytest
 pytest.importorskip("optuna")
 
 from launcher.sweep import folder, page
-from tests.sweep.conftest import SWEEP, Toy
+from tests.sweep.conftest import Toy
 from tests.test_report import BROWSER, PROBE, browse, served
-
-
-def test_the_report_hides_the_storages_password(toy: Toy) -> None:
-    toy.write(sweep=SWEEP + f"storage: 'sqlite:///{toy.path}/trials.db?timeout=5&password=secret'\n")
-    sweep = folder.read(toy.path / "job.yaml", toy.path / "sweep.yaml", [], toy.runs, None)
-    assert page._file(sweep).endswith(f"storage: sqlite:///{toy.path}/trials.db\n")
 
 
 def test_the_report_shows_the_trials_and_nothing_leads_outside(toy: Toy) -> None:

@@ -72,9 +72,10 @@ def joined(toy: Toy, sweep_id: str) -> None:
     ],
 )
 def test_a_storage_that_cannot_be_reached_is_told_without_its_password_and_nothing_is_written(
-    toy: Toy, url: str, error: type[Exception], said: str
+    toy: Toy, url: str, error: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy.write(sweep=SWEEP + f"storage: {url}\n")
+    monkeypatch.setenv("SWEEP_STORAGE", url)
+    toy.write(sweep=SWEEP + f"storage: {url if url.startswith('env:') else 'env:SWEEP_STORAGE'}\n")
     with pytest.raises(error, match=said) as refusal:
         toy.start()
     assert "secret" not in str(refusal.value) and not toy.runs.exists()
@@ -95,6 +96,31 @@ def test_a_storage_that_cannot_be_reached_is_told_without_its_password_and_nothi
 )
 def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert storage.masked(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:secret@host/0",
+        "postgresql://user:secret@host/db",
+        "postgresql://u:sec@ret@host/db",
+        "redis://:secret?b@host/0",
+        "unix:///run/redis.sock?db=0&password=secret",
+        "postgresql://host/db?sslpassword=secret",
+    ],
+)
+def test_a_password_in_the_sweep_file_is_refused_and_nothing_is_written(toy: Toy, url: str) -> None:
+    toy.write(sweep=SWEEP + f"storage: {url}\n")
+    with pytest.raises(
+        RequestError, match=r"sweep.yaml:7 storage: a password .* write storage: env:SWEEP_STORAGE"
+    ) as no:
+        toy.start()
+    assert "secret" not in str(no.value) and not toy.runs.exists()
+
+
+@pytest.mark.parametrize("url", ["postgresql://user@host:5432/db?sslmode=require", "redis://host/0", "env:A", "a@b"])
+def test_a_url_without_a_password_may_stand_in_the_file(url: str) -> None:
+    assert not storage.has_secret(url)
 
 
 def test_a_database_lost_in_mid_sweep_is_unfit_and_the_remedy_goes_on_with_the_sweep(toy: Toy) -> None:

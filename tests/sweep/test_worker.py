@@ -95,7 +95,7 @@ def test_a_stopped_sweep_lets_its_trials_save_and_goes_on_with_them(toy: Toy) ->
     assert waiting.until(lambda: (toy.runs / "sweeps").is_dir() and begun(toy, 0), PATIENCE)
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 1
-    assert store.record(toy.run_dir(0)).state == "STOPPED" and toy.rows()[0][1] == "running"
+    assert store.record(toy.run_dir(0)).state == "STOPPED" and toy.rows()[0][1] == "interrupted"
     assert toy.worker("resume").wait(PATIENCE) == 0
     assert starts(toy, 0) == 2 and [row[1] for row in toy.rows()] == ["complete"] * 6
 
