@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 
@@ -66,10 +66,10 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith(('s', 'ch')) else 's'}"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean …?)`, or nothing where no known word is near."""
+def nearest(word: str, known: Iterable[str], compared: Callable[[str], str] = str.lower) -> str:
+    """` (did you mean …?)`, or nothing where no known word is near; `compared`: what of a word has to be near."""
     import difflib  # only an error needs it, and starting up must stay cheap
 
-    folded = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word[:200].lower(), folded, n=1)
+    folded = {compared(name): name for name in known}
+    close = difflib.get_close_matches(compared(word[:200]), folded, n=1)
     return f" (did you mean {folded[close[0]]}?)" if close else ""

@@ -180,9 +180,12 @@ def test_a_variable_is_one_line_under_a_plain_name(entry: str) -> None:
 
 
 def test_a_job_file_that_does_not_exist_names_the_nearest(tmp_path: Path) -> None:
-    (tmp_path / "mlp.yaml").write_text(JOB)
+    for name in ("mlp.yaml", "lt2.yaml"):
+        (tmp_path / name).write_text(JOB)
     with pytest.raises(RequestError, match=r"mpl\.yaml does not exist \(did you mean mlp\.yaml\?\)"):
         jobfile.load(tmp_path / "mpl.yaml")
+    with pytest.raises(RequestError, match=r"nothing\.yaml does not exist$"):
+        jobfile.load(tmp_path / "nothing.yaml")
 
 
 def test_a_folder_is_no_job_file(tmp_path: Path) -> None:

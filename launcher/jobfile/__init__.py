@@ -32,7 +32,8 @@ def contents(path: Path) -> bytes:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         siblings = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        raise RequestError(f"{printable(str(path))} does not exist{nearest(path.name, siblings)}") from error
+        near = nearest(path.name, siblings, lambda name: Path(name).stem.lower())  # all end in .yaml
+        raise RequestError(f"{printable(str(path))} does not exist{near}") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RequestError(f"{printable(str(path))} cannot be read: {reason}") from error
