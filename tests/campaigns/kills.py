@@ -1,7 +1,8 @@
 """The kill campaign: seeded `kill -9`s of any program of a run at any moment, and the bits at its end.
 
 `python -m tests.campaigns.kills --kills 100 --seed 1` prints the closing table, and writes it with `--json FILE`. With
-`--keep FILE` every run of it is written down as it ends, and the same command goes on with a campaign that was ended.
+`--keep FILE` every run of it is written down as it ends, and the same command goes on with a campaign that was ended;
+with `--first ROUND` a part of one can be run beside another part, and the files of both put together.
 A run is killed a few times, resumed each time, and must end with the weights, the optimizer's state and the metrics of
 a run that nothing happened to; `--only ROUND` repeats one run of the campaign with its kills.
 """
@@ -247,13 +248,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, metavar="ROUND")
     parser.add_argument("--torchrun", type=int, default=0, metavar="TRIALS", help="torchrun's own restart beside it")
+    parser.add_argument("--first", type=int, default=0, metavar="ROUND")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="go on with the campaign of this file")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         folder = Path(name)
         if chosen.only is None:
-            rounds = _gone_on_with(folder, chosen.seed, chosen.kills, chosen.keep)
+            rounds = _gone_on_with(folder, chosen)
         else:
             like = Likes(folder)[kind_of(chosen.only)]
             rounds = closing.told(iter([Trial(Scene(folder / "one"), chosen.seed, chosen.only).carry_out(like)]))
@@ -261,13 +263,15 @@ def main() -> None:
     sys.exit(closing.tell(rounds, beside, seed=chosen.seed, file=chosen.json))
 
 
-def _gone_on_with(folder: Path, seed: int, kills: int, keep: Path | None) -> list[Round]:
+def _gone_on_with(folder: Path, chosen: argparse.Namespace) -> list[Round]:
     """The rounds of a campaign, those of earlier calls first."""
-    before = [Round(**fields) for fields in kept.lines(keep)] if keep else []
-    if others := {each.seed for each in before} - {seed}:
-        sys.exit(f"{keep} keeps a campaign of seed {others.pop()}: name another file, or that seed")
-    to_come = campaign(folder, seed, kills - sum(len(each.deaths) for each in before), number=len(before))
-    return [*before, *closing.told(kept.keeping(to_come, keep) if keep else to_come)]
+    before = [Round(**fields) for fields in kept.lines(chosen.keep)] if chosen.keep else []
+    if others := {each.seed for each in before} - {chosen.seed}:
+        sys.exit(f"{chosen.keep} keeps a campaign of seed {others.pop()}: name another file, or that seed")
+    number = max((each.number + 1 for each in before), default=chosen.first)
+    kills = chosen.kills - sum(len(each.deaths) for each in before)
+    to_come = campaign(folder, chosen.seed, kills, number=number)
+    return [*before, *closing.told(kept.keeping(to_come, chosen.keep) if chosen.keep else to_come)]
 
 
 def _same(first: Path, second: Path) -> bool:
