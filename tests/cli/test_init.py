@@ -8,6 +8,7 @@ import pytest
 
 from launcher import starter
 from launcher.spec import TaskKind
+from tests import long
 
 from .conftest import Cli
 
@@ -15,9 +16,7 @@ ROOT = Path(__file__).parents[2]
 KINDS = ("native", "lightning", "ignite", "script")
 
 
-@pytest.mark.parametrize(
-    "kind", ["native", "script", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("lightning", "ignite"))]
-)
+@pytest.mark.parametrize("kind", long.but(["native"], KINDS))
 def test_a_new_project_passes_its_own_test(kind: TaskKind, tmp_path: Path, launcher: Cli) -> None:
     """It trains for real."""
     assert launcher("init", tmp_path / "moons", "--kind", kind).code == 0

@@ -12,6 +12,7 @@ from tests.faults.calls import SCENARIOS, Bench
 Make = Callable[..., Bench]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_failure_of_every_call_is_survived(bench: Make) -> None:
     results = list(calls.campaign(bench(), lambda trial: True))

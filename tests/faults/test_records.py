@@ -12,6 +12,7 @@ from tests.faults.calls import Bench
 Make = Callable[..., Bench]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_failure_of_every_call_of_a_record_is_survived(bench: Make) -> None:
     results = list(records.failures(bench()))

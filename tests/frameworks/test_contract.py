@@ -10,6 +10,7 @@ import pytest
 
 from launcher import checkpoints
 from launcher.spec import Checkpointing, JobSpec, Loader
+from tests import long
 from tests.frameworks.bench import Bench, job, plan_of
 
 TARGETS = {
@@ -64,7 +65,7 @@ def kill(bench: Bench, spec: JobSpec, run_dir: Path) -> None:
     assert saved and set(saved) <= {"step-00000003", "step-00000006"}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", long.but(["alone", "two"], CASES))
 @pytest.mark.parametrize("kind", TARGETS)
 def test_a_killed_run_goes_on_to_the_native_loops_bits(
     bench: Bench, undisturbed: Undisturbed, kind: str, case: str, tmp_path: Path

@@ -18,6 +18,7 @@ import torch
 from launcher import checkpoints
 from launcher.manifest import step_of
 from launcher.spec import Checkpointing
+from tests import long
 from tests.frameworks import parts
 from tests.frameworks.bench import ROOT, Bench, job, plan_of
 
@@ -44,7 +45,7 @@ def documented(page: Path, *cells: str) -> None:
     assert lines[number] == row + "\n"
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", long.but(["lightning_classifier", "ignite_update"], EXAMPLES))
 def test_an_example_ends_alike_alone_through_launcher_and_killed(bench: Bench, name: str, tmp_path: Path) -> None:
     training = {"epochs": 2, "batch_size": 32, "log_every": 1}
     spec = job(EXAMPLES[name], f"examples/{name}.py:build", training=training, checkpoint=Checkpointing(every=3))
@@ -131,7 +132,7 @@ WAYS: dict[str, Callable[[Bench], Way]] = {
 }
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", long.but(["Lightning through launcher", "Ignite through launcher"], WAYS))
 def test_the_readme_says_what_becomes_of_a_training(bench: Bench, name: str, tmp_path: Path) -> None:
     way = WAYS[name](bench)
     undisturbed = way.train(made(tmp_path / "whole"), SEEN=str(tmp_path / "all")).digest

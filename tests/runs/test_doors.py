@@ -92,6 +92,7 @@ def test_no_port_of_a_local_run_is_reachable_from_another_machine(two_machines: 
         run.communicate(timeout=60)
 
 
+@pytest.mark.long
 def test_a_planted_pickle_is_never_executed(bench: Bench, tmp_path: Path) -> None:
     run = bench.start("run", str(JOB), "--set", "task.args.seconds=0.05")
     assert until(saved(bench, 8)), ended(run)

@@ -11,6 +11,7 @@ import pytest
 
 from launcher import store
 from launcher.store import RunFolder
+from tests import long
 from tests.runs.conftest import JOB, Bench, ended, saved, until
 
 CAUSES = {
@@ -23,7 +24,7 @@ CAUSES = {
 }
 
 
-@pytest.mark.parametrize("fault", CAUSES)
+@pytest.mark.parametrize("fault", long.but(["exception", "kill", "nan"], CAUSES))
 def test_a_fault_on_rank_1_alone_is_named_as_the_cause(bench: Bench, fault: str) -> None:
     done = bench.run("--set", f"task.args.fault={fault}", "--nodes", "2", "--procs-per-node", "1")
     cause = bench.show()["root_cause"]

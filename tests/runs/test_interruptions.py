@@ -13,6 +13,7 @@ import pytest
 
 from launcher import ledger
 from launcher.store import RunFolder
+from tests import long
 from tests.runs.conftest import JOB, ROOT, Bench, ended, saved, until
 
 SLOW = ("--set", "task.args.seconds=0.05")
@@ -95,7 +96,7 @@ def test_a_kill_of_everything_at_once_loses_no_saved_step(bench: Bench, undistur
     ends_like(bench, undisturbed)
 
 
-@pytest.mark.parametrize("victim", ["launcher", "launcher.node", "agent", "rank"])
+@pytest.mark.parametrize("victim", long.but(["launcher", "rank"], ["launcher", "launcher.node", "agent", "rank"]))
 def test_whoever_is_killed_takes_everyone_along(bench: Bench, undisturbed: Bench, victim: str) -> None:
     run = begin(bench, "--nodes", "2", "--procs-per-node", "1")
     workers = sorted(members(bench, "launcher.worker"), key=_age)

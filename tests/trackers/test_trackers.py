@@ -124,6 +124,7 @@ def _answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own
 def test_mlflow_goes_on_with_its_run_and_repeats_nothing(run: tuple[RunFolder, Plan], store: str | None) -> None:
     from mlflow.tracking import MlflowClient
