@@ -28,9 +28,12 @@ def shrunk(plan: Plan, nodes: int) -> Plan | None:
 def told(plan: Plan) -> str:
     """What a smaller plan means for the run."""
     each = counted(plan.spec.training.accumulate, "microbatch")
+    kept = "the same samples in each step"
+    if plan.spec.task.kind == "script":
+        kept += " if the program trains on all batches that script.steps gives it"
     return (
-        f"the run goes on with {plan.nodes} of {counted(plan.spec.resources.most_nodes, 'node')}: the same samples in"
-        f" each step, {each} a process; its bits are no longer those of a run that lost none"
+        f"the run goes on with {plan.nodes} of {counted(plan.spec.resources.most_nodes, 'node')}: {kept}, {each} a"
+        " process; its bits are no longer those of a run that lost none"
     )
 
 

@@ -84,6 +84,7 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
     """
     local_share = spec.resources.most_nodes if spec.backend in ("local", "docker") else 1
     reasons: dict[str, str] = {}
+    _tell_of_a_range(spec, reasons)
     procs = _procs_per_node(spec, machine, local_share, reasons)
     device = _device(spec, machine, procs * local_share, reasons)
     threads = _threads(spec, machine, procs * local_share, reasons)
@@ -132,6 +133,14 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in settings.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
+
+
+def _tell_of_a_range(spec: JobSpec, reasons: dict[str, str]) -> None:
+    if spec.task.kind == "script" and spec.resources.least_nodes < spec.resources.most_nodes:
+        reasons["nodes"] = (
+            f"{spec.resources.most_nodes}: with fewer of them a process gets several batches a step from script.steps;"
+            " a program that does not train on all of them makes smaller steps"
+        )
 
 
 def _procs_per_node(spec: JobSpec, machine: Machine, local_share: int, reasons: dict[str, str]) -> int:

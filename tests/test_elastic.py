@@ -6,12 +6,13 @@ import pytest
 from launcher import elastic
 from launcher.backends.base import fewer
 from launcher.plan import Machine, Plan, differences, make
-from launcher.spec import JobSpec, Resources, TaskSpec, Training
+from launcher.spec import JobSpec, Resources, TaskKind, TaskSpec, Training
 
 
-def plan(nodes: str, *, accumulate: int = 1) -> Plan:
+def plan(nodes: str, *, accumulate: int = 1, kind: TaskKind = "native") -> Plan:
     training = Training(steps=1, batch_size=48, accumulate=accumulate)
-    spec = JobSpec(name="job", task=TaskSpec(target="t.py:f"), training=training, resources=Resources(nodes=nodes))
+    task = TaskSpec(kind=kind, target="t.py:f")
+    spec = JobSpec(name="job", task=task, training=training, resources=Resources(nodes=nodes))
     return make(spec, run_id="r", run_dir=Path("/r"), job_dir=Path("/j"), machine=Machine(cores=2))
 
 
@@ -54,6 +55,14 @@ def test_what_it_means_is_told_in_words() -> None:
     smaller = elastic.shrunk(plan("1..4"), 3)
     assert smaller is not None
     assert "goes on with 2 of 4 nodes" in elastic.told(smaller) and "2 microbatches a process" in elastic.told(smaller)
+
+
+def test_a_script_is_promised_only_what_it_does_itself() -> None:
+    asked = plan("1..2", kind="script")
+    smaller = elastic.shrunk(asked, 1)
+    assert smaller is not None and "if the program trains on all batches" in elastic.told(smaller)
+    assert "makes smaller steps" in asked.reasons["nodes"]
+    assert "nodes" not in {**plan("2", kind="script").reasons, **plan("1..2").reasons}
 
 
 def test_a_run_that_has_shrunk_is_of_the_same_job() -> None:

@@ -1,6 +1,7 @@
 """The network of mlp.py in a loop written by hand, which trains it to the same weights."""
 
 import argparse
+import sys
 
 import torch
 from mlp import digits, loss, metrics, network
@@ -17,13 +18,16 @@ parser.add_argument("--learning-rate", type=float, default=3e-3)
 options = parser.parse_args()
 
 plan = script.plan()
+if plan.precision == "fp16":
+    sys.exit("this program scales no loss: --set training.precision=bf16")
 if plan.world_size > 1:
     dist.init_process_group()
 training, validation = digits()
 model = network(options.width, options.dropout)
 trained = DistributedDataParallel(model) if plan.world_size > 1 else model
 optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate)
-steps = -(-len(training) // plan.spec.training.batch_size) * plan.spec.training.epochs
+length = plan.spec.training
+steps = length.steps or length.epochs * -(-len(training) // length.batch_size)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 script.load(model=model, optimizer=optimizer, schedule=schedule)
 
@@ -31,12 +35,13 @@ for _step, batches in script.steps(training):
     optimizer.zero_grad()
     for batch in batches:
         with torch.autocast(plan.device, torch.bfloat16, enabled=plan.precision == "bf16"):
-            value = loss(trained, batch)
+            value = loss(trained, batch) / len(batches)
         value.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), plan.spec.training.clip_norm)
+    if plan.spec.training.clip_norm:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), plan.spec.training.clip_norm)
     optimizer.step()
     schedule.step()
-    script.log(loss=value)
+    script.log(loss=value * len(batches))
     if script.validates():
         model.eval()
         with torch.no_grad():

@@ -47,7 +47,11 @@ def _target_names_code(data: dict[str, Any]) -> Findings:
     script = _text(data, "task", "kind") == "script"
     forms = _SCRIPT_TARGET if script else f"{_FILE_TARGET}|{_MODULE_TARGET}"
     if _CONTROL.search(target) or not re.fullmatch(forms, target):
-        form = "path/to/file.py or package.module" if script else "path/to/file.py:function or package.module:function"
+        form = (
+            "path/to/file.py or package.module; a function in one is for the other kinds of task"
+            if script
+            else "path/to/file.py:function or package.module:function; a whole program is for task.kind script"
+        )
         yield ("task", "target"), f"{shown(target)} is not of the form {form}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -44,6 +44,11 @@ class Context:
     @property
     def seed(self) -> int:
         return self.plan.spec.training.seed
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Tell the run of each, once for all ranks."""
+        for text in warnings if self.rank == 0 else ():
+            self.events.emit("warning", text=text)
 
     @classmethod
     def create(cls, plan: Plan, *, rank: int, local_rank: int, node_rank: int) -> Context:

@@ -59,13 +59,11 @@ class Duties:
 
     def resumed(self, step: int, epoch: int, training: Mapping[str, Any]) -> None:
         """The weights have been put back: put back the rest, and say so."""
-        warnings = self.state.load(step, training)
-        self.running.load(training.get("running", []))
+        warnings = [*self.state.load(step, training), *self.running.load(training.get("running", []))]
         self.context.step, self.context.epoch = step, epoch
         if self.context.rank == 0:
             self.context.events.emit("resumed", step=step, name=self.context.plan.resume_from)
-            for warning in warnings:
-                self.context.events.emit("warning", text=warning)
+        self.context.warn(warnings)
 
     def open_metrics(self) -> None:
         """Begin or go on with metrics and ledger; what lies after the step that is gone on from is cut off."""

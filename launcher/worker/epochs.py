@@ -112,12 +112,10 @@ def _unordered(what: str) -> JobFailed:
 
 def _warn_of_what_is_not_used(loader: DataLoader[Any], context: Context) -> None:
     plan = context.plan
-    ours = plan.spec.training.batch_size
-    if context.rank:
-        return
-    if loader.batch_size not in (None, 1, ours, plan.microbatch):
-        text = f"the training loader's batch_size {loader.batch_size} is not used: training.batch_size is {ours}"
-        context.events.emit("warning", text=text)
-    if loader.num_workers not in (0, plan.spec.loader.workers):
-        text = f"the training loader's num_workers {loader.num_workers} is not used: loader.workers is"
-        context.events.emit("warning", text=f"{text} {plan.spec.loader.workers}")
+    ours, workers = plan.spec.training.batch_size, plan.spec.loader.workers
+    for key, given, taken, decided in (
+        ("batch_size", loader.batch_size, (None, 1, ours, plan.microbatch), f"training.batch_size is {ours}"),
+        ("num_workers", loader.num_workers, (0, workers), f"loader.workers is {workers}"),
+    ):
+        if given not in taken:
+            context.warn([f"the training loader's {key} {given} is not used: {decided}"])

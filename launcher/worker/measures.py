@@ -5,7 +5,9 @@ Their own synchronization goes by torch's collectives, when it chooses, and need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +16,10 @@ from torch import Tensor, nn
 from launcher.errors import JobFailed
 
 State = Mapping[str, Any]
-"""Of one rank: tensors on the CPU, or lists of such, by name; and how often it was updated."""
-_UPDATES = "_update_count"
+"""Of one rank: tensors on the CPU, or lists and tuples of such, by name; and how often it was updated."""
+_UPDATES, _SEEN, _LEAST = "_update_count", "_num_vals_seen", "min_val"
+BESIDE_STATES = {"MinMaxMetric": (_LEAST, "max_val"), "Running": (_SEEN,)}
+"""What torchmetrics' wrappers gather in attributes that are no states, by the wrapper's class."""
 
 
 def is_measure(value: Any) -> bool:
@@ -39,43 +43,61 @@ def one_by_one(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_module(module: nn.Module) -> dict[str, Any]:
-    """Every metric in a module that has a state of its own, by its path; those that are made of others have theirs."""
+    """Every metric in a module that gathers anything itself, by its path: not those that are only made of others."""
     for each in module.modules():
         if is_collection(each):
             one_by_one({"": each})
-    return {path: each for path, each in module.named_modules() if is_measure(each) and each._defaults}
+    found = {path: each for path, each in module.named_modules() if is_measure(each)}
+    return {path: each for path, each in found.items() if each._defaults or _beside_states(each)}
 
 
-def can_be_joined(measure: Any) -> bool:
-    """Whether one rank can go on with what several have gathered: not where their states are put side by side."""
-    return all(isinstance(measure._defaults[key], list) or reduce for key, reduce in measure._reductions.items())
+def grow(module: nn.Module, paths: Iterable[str]) -> None:
+    """Let each MetricTracker in the module, which begins a metric every epoch, have as many as these are of."""
+    for place, tracker in module.named_modules():
+        if _is("torchmetrics.wrappers.tracker", "MetricTracker", tracker):
+            begun = {path.removeprefix(f"{place}.").partition(".")[0] for path in paths if path.startswith(f"{place}.")}
+            while len(tracker) < len(begun):
+                tracker.increment()
 
 
-def take(name: str, measure: Any) -> State:
-    """What it has gathered; it begins anew. Raises JobFailed for one that is made of others."""
-    state = gathered(name, measure)
-    measure.reset()
-    return state
-
-
-def gathered(name: str, measure: Any) -> State:
-    """What it has gathered. Raises JobFailed for one that is made of others."""
+def check_computes_alone(name: str, measure: Any) -> None:
+    """Raises JobFailed for one that is made of others, and computed of what they have gathered."""
     if not measure._defaults:
         raise JobFailed(
             f"metric {name} is a {type(measure).__name__}, which has no state of its own",
             hint="return the metrics it is made of, each by its own name",
         )
-    return {**{key: _on_cpu(getattr(measure, key)) for key in measure._defaults}, _UPDATES: int(measure._update_count)}
+
+
+def can_be_joined(measure: Any) -> bool:
+    """Whether one rank can go on with what several have gathered: not where their states are put side by side."""
+    reduced = (isinstance(measure._defaults[key], list) or reduce for key, reduce in measure._reductions.items())
+    return all(reduced) and not _beside_states(measure)
+
+
+def take(name: str, measure: Any) -> State:
+    """What it has gathered; it begins anew. Raises JobFailed for one that is made of others."""
+    check_computes_alone(name, measure)
+    state = gathered(measure)
+    measure.reset()
+    return state
+
+
+def gathered(measure: Any) -> State:
+    keys = (*measure._defaults, *_beside_states(measure))
+    return {**{key: _kept(getattr(measure, key)) for key in keys}, _UPDATES: int(measure._update_count)}
 
 
 def was_updated(state: State) -> bool:
-    return bool(state[_UPDATES])
+    return bool(state[_UPDATES] or state.get(_SEEN) or state.get(_LEAST, math.inf) < math.inf)
 
 
 def put(measure: Any, states: Sequence[State]) -> None:
     """Let it have gathered what these have together, in their order."""
-    for key, reduce in measure._reductions.items():
-        setattr(measure, key, _moved(_together([state[key] for state in states], reduce), measure.device))
+    together = {key: _together([state[key] for state in states], how) for key, how in measure._reductions.items()}
+    together |= {key: states[0][key] for key in _beside_states(measure) if key in states[0]}
+    for key, value in together.items():
+        setattr(measure, key, _each(lambda tensor: tensor.to(measure.device), value))
     measure._update_count = sum(state[_UPDATES] for state in states)
     measure._computed = None
 
@@ -83,12 +105,31 @@ def put(measure: Any, states: Sequence[State]) -> None:
 def compute(name: str, measure: Any, states: Sequence[State]) -> float:
     """Its value over all ranks; it begins anew. Raises JobFailed where that is not one number."""
     put(measure, states)
-    value = measure.compute.__wrapped__()  # without its synchronization
+    with _unsynchronized(measure):
+        value = getattr(measure.compute, "__wrapped__", measure.compute)()  # not that of an unchanged measure, kept
     measure.reset()
     if not isinstance(value, Tensor) or value.numel() != 1:
         what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise JobFailed(f"metric {name} computed {what}", hint="one number is reported by each name: average it")
     return float(value)
+
+
+@contextlib.contextmanager
+def _unsynchronized(measure: nn.Module) -> Iterator[None]:
+    """It is not to ask the other ranks, nor what it wraps."""
+    parts = [(each, each._to_sync) for each in measure.modules() if is_measure(each)]
+    for each, _ in parts:
+        each._to_sync = False  # type: ignore[assignment]  # torch types a module's attributes so
+    try:
+        yield
+    finally:
+        for each, wished in parts:
+            each._to_sync = wished
+
+
+def _beside_states(measure: Any) -> tuple[str, ...]:
+    wrappers = [base.__name__ for base in type(measure).__mro__ if base.__module__.startswith("torchmetrics.wrappers.")]
+    return next((names for wrapper, names in BESIDE_STATES.items() if wrapper in wrappers), ())
 
 
 def _is(module: str, name: str, value: Any) -> bool:
@@ -105,9 +146,13 @@ def _together(values: list[Any], reduce: Callable[[Tensor], Tensor] | None) -> A
     return reduce(stacked) if reduce is not None else stacked
 
 
-def _on_cpu(state: Any) -> Any:
-    return [each.detach().cpu() for each in state] if isinstance(state, list) else state.detach().cpu().clone()
+def _kept(state: Any) -> Any:
+    """A metric adds to a tensor in place, and to a list by one more."""
+    return state.detach().cpu().clone() if isinstance(state, Tensor) else _each(lambda each: each.detach().cpu(), state)
 
 
-def _moved(state: Any, device: torch.device) -> Any:
-    return [each.to(device) for each in state] if isinstance(state, list) else state.to(device)
+def _each(change: Callable[[Tensor], Tensor], state: Any) -> Any:
+    """The state with each of its tensors changed. Detection keeps tuples, of whatever encodes a mask."""
+    if isinstance(state, Tensor):
+        return change(state)
+    return type(state)(_each(change, each) for each in state) if isinstance(state, list | tuple) else state

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from launcher.errors import JobFailed
 from launcher.worker import network, shards
+from launcher.worker.agreement import of_all_ranks
 from launcher.worker.context import Context
 
 
@@ -49,7 +50,7 @@ class Weights:
         held = [shards.own(each) for each in live]
         largest = [torch.linalg.vector_norm(each, ord=torch.inf).float() for each in held if each.numel()]
         finite = not largest or bool(torch.isfinite(torch.stack(largest)).all())
-        return shards.everywhere(finite) if self.sharded else finite
+        return all(of_all_ranks(finite)) if self.sharded else finite
 
 
 class Models(Weights):

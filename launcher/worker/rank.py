@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import sys
+import sysconfig
 import time
 import traceback
 from datetime import timedelta
@@ -32,6 +33,11 @@ from launcher.worker.context import Context, Outcome
 from launcher.worker.meanings import explained
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+NOT_THE_USERS = (
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)
+"""Where code lies that is launcher's own, Python's, or installed."""
 
 # Said by gloo, NCCL or the store to a rank whose peer has vanished: the peer is the cause, this rank is its victim.
 LOST_PEER = re.compile(
@@ -120,13 +126,18 @@ def _share_scratch() -> None:
 
 def _print(error: BaseException) -> None:
     """Into the log. A victim's traceback stays in its outcome: here it would stand above the cause for who watches.
-    A wrong request is told in its sentence alone: the frames are not the user's."""
+    What launcher found wrong is told in its sentence alone, where none of the frames is the user's."""
     if _kind(error) == "victim":
         print(f"this rank lost another one: {error}", file=sys.stderr)
-    elif isinstance(error, RequestError):
+    elif isinstance(error, LauncherError) and (isinstance(error, RequestError) or not _names_the_users_code(error)):
         print(error.message, file=sys.stderr)
     else:
         traceback.print_exception(error)
+
+
+def _names_the_users_code(error: BaseException) -> bool:
+    files = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
+    return error.__cause__ is not None or any(not file.startswith(NOT_THE_USERS) for file in files)
 
 
 def _ended(outcome: Outcome) -> dict[str, Any]:

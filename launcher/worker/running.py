@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,10 @@ import torch.distributed as dist
 
 from launcher.errors import JobFailed
 from launcher.worker import measures
+from launcher.worker.agreement import of_all_ranks
 from launcher.worker.events import finite
+
+OTHER_RANKS = "they were gathered on another number of processes"
 
 
 class Running:
@@ -44,19 +47,22 @@ class Running:
         found = self.find()
         return of_all_ranks(_states(found)) if found else []
 
-    def load(self, tree: list[Any]) -> None:
-        """Each rank its own again. With another number of ranks, rank 0 has what all had together, where it can."""
-        if not tree:
-            return
+    def load(self, tree: list[Any]) -> list[str]:
+        """Each rank its own again. With another number of ranks, rank 0 has what all had together, where it can.
+
+        Returns what to warn of.
+        """
         rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        for name, measure in self.find().items():
+        lost = []
+        for name, measure in self.find().items() if tree else ():
             states = [report[name] for report in tree if name in report]
-            if not states:
-                continue
             if len(states) == ranks:
                 measures.put(measure, [states[rank]])
-            elif rank == 0 and measures.can_be_joined(measure):
+            elif not measures.can_be_joined(measure):
+                lost += [name] if any(measures.was_updated(state) for state in states) else []
+            elif rank == 0 and states:
                 measures.put(measure, states)
+        return begun_anew(lost, OTHER_RANKS)
 
 
 def of_task(given: Mapping[str, Any], device: torch.device) -> Running:
@@ -68,17 +74,16 @@ def of_task(given: Mapping[str, Any], device: torch.device) -> Running:
                 hint="give metrics, or collections of them, by name: {'accuracy': MulticlassAccuracy(10)}",
             )
         measure.to(device)
+    for name, measure in measures.one_by_one(given).items():
+        measures.check_computes_alone(name, measure)
     return Running(lambda: measures.one_by_one(given))
 
 
-def of_all_ranks(mine: Any) -> list[Any]:
-    """What each rank has, in the order of the ranks."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return [mine]
-    reports: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(reports, mine)
-    return reports
+def begun_anew(names: Iterable[str], why: str) -> list[str]:
+    """A warning, where there are any, of metrics of which a checkpoint holds nothing to go on from."""
+    listed = ", ".join(sorted(names))
+    return [f"metrics that begin anew in mid-epoch, for {why}: {listed}"] if listed else []
 
 
 def _states(found: Mapping[str, Any]) -> dict[str, measures.State]:
-    return {name: measures.gathered(name, measure) for name, measure in found.items()}
+    return {name: measures.gathered(measure) for name, measure in found.items()}

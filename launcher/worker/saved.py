@@ -49,13 +49,13 @@ class Saved:
         objects = {name: each.state_dict() for name, each in self.others.items()}
         return {"objects": objects, "running": self.running.tree()}
 
-    def load(self, training: Mapping[str, Any] | None) -> None:
-        """Put the other objects back; another kind's checkpoint, or a new run, has none."""
-        self.running.load((training or {}).get("running", []))
+    def load(self, training: Mapping[str, Any] | None) -> list[str]:
+        """Put the other objects back; another kind's checkpoint, or a new run, has none. Returns what to warn of."""
         states = (training or {}).get("objects", {})
         for name, each in self.others.items():
             if name in states:
                 each.load_state_dict(states[name])
+        return self.running.load((training or {}).get("running", []))
 
     def _of(self, kind: type[Named]) -> dict[str, Named]:
         return {name: each for name, each in self._objects.items() if isinstance(each, kind)}

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from launcher.errors import JobFailed
 from launcher.worker import samples, seeding, state, timetable, transfer
+from launcher.worker.agreement import of_rank_0
 from launcher.worker.batches import Stream, TrainingBatches, to_device
 from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
@@ -30,15 +31,15 @@ class Microbatches:
         self._step = step
         self._source = source
         self._count = count
-        self._taken = 0
+        self.left = count
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Any]:
-        while self._taken < self._count:
-            context, microstep = self._session.context, self._taken
-            self._taken += 1
+        while self.left:
+            context, microstep = self._session.context, self._count - self.left
+            self.left -= 1
             batch = to_device(next(self._source), context.device)
             words = (context.seed, seeding.STEP, self._step, microstep, context.rank)
             seeding.seed_all(seeding.mix(*words), context.device)
@@ -53,7 +54,7 @@ class Session:
         self.used = False
         """Whether the script looks for the wish to stop itself."""
         self.stopped = False
-        self._listens = False
+        self._listens = self._told = False
         self._saved: Saved | None = None
         self._duties: Duties | None = None
         self._scalars: dict[str, Tensor] = {}
@@ -66,7 +67,7 @@ class Session:
             raise JobFailed("script.load was called twice", hint="call it once, before the steps, with all there is")
         self._saved = Saved(objects, self.context.plan, given_to="script.load")
         duties = self._begin(self._saved)
-        self._saved.load(duties.resume())
+        self.context.warn(self._saved.load(duties.resume()))
         return duties.state.step
 
     def steps(self, data: Dataset[Any] | None, collate: Callable[[list[Any]], Any] | None) -> Iterator[tuple[int, Any]]:
@@ -79,8 +80,7 @@ class Session:
             self._rates = learning_rates(duties.state.optimizations)  # the script may advance its schedule within
             batches = Microbatches(self, step, source, duties.timetable.accumulate)
             yield step, batches
-            for _ in batches:
-                pass
+            self._pass_over_the_rest(batches)
             self._end_step(duties)
             if self.should_stop():
                 self.save()
@@ -100,7 +100,7 @@ class Session:
         self._scalars |= {name: _scalar(name, value) for name, value in scalars.items()}
         if validation is not None:
             values = {name: float(_scalar(name, value)) for name, value in validation.items()}
-            self._improved = duties.validated(self._agreed(values))
+            self._improved = duties.validated(of_rank_0(values))
         if step is not None:
             self._end_step(duties)
 
@@ -166,6 +166,19 @@ class Session:
         stream = Stream(duties.batches, remaining, self.context.plan, pin_memory=self.context.plan.levers.pin)
         return transfer.ahead(iter(stream), self.context)
 
+    def _pass_over_the_rest(self, batches: Microbatches) -> None:
+        """What the program left of a step; one that leaves some in each has not reckoned with `accumulate`."""
+        if batches.left and self._duties is not None and self._duties.batches is not None and not self._told:
+            self._told = True
+            self.context.warn(
+                [
+                    f"step {self.context.step} left {batches.left} of its {len(batches)} batches, and their samples are"
+                    " passed over: `for batch in batches` goes through all that training.accumulate asks for"
+                ]
+            )
+        for _ in batches:
+            pass
+
     def _needed(self) -> Duties:
         if self._duties is None:
             self.load({})
@@ -175,14 +188,6 @@ class Session:
         if "loss" in self._scalars:
             duties.end_step(self._scalars)
         self._scalars = {}
-
-    def _agreed(self, values: dict[str, float]) -> dict[str, float]:
-        """Rank 0's, everywhere: what follows from them must be one decision."""
-        if dist.is_initialized() and dist.get_world_size() > 1:
-            shared = [values]
-            dist.broadcast_object_list(shared, src=0)
-            return shared[0]
-        return values
 
     def _listen(self) -> None:
         if not self._listens and dist.is_initialized() and dist.get_world_size() > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 
@@ -37,13 +36,6 @@ def copy_in(live: Tensor, stored: Tensor) -> None:
         own(live).copy_(own(_part(stored, live)))
     else:
         live.copy_(stored)
-
-
-def everywhere(holds: bool) -> bool:
-    """Whether it holds on all ranks."""
-    flags = [False] * dist.get_world_size()
-    dist.all_gather_object(flags, holds)
-    return all(flags)
 
 
 def _part(whole: Tensor, like: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ def mistaken(task: TaskSpec, returned: Any) -> RequestError:
         what = f"a dict with {', '.join(map(str, returned)) or 'nothing'}"
     return RequestError(
         f"task.target {task.target} gave {what}; task.kind {task.kind} takes {TAKES[task.kind]}",
-        hint=f"--set task.kind={fits} takes a {RETURNS[fits]}" if fits else f"end the target with {ENDS[task.kind]}",
+        hint=f"--set task.kind={fits} takes {TAKES[fits]}" if fits else f"end the target with {ENDS[task.kind]}",
     )
 
 

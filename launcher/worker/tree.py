@@ -1,8 +1,8 @@
 """Training state as JSON: a tree of plain Python values whose tensors are stored beside it, by name.
 
-`dict` (keys `str` or `int`), `list`, `tuple`, `None`, `bool`, `int`, `float`, `str` and tensors come back as they were,
-to the bit. A JSON object is always a tag: `{"dict": {…}}`, `{"items": [[key, value], …]}`, `{"tuple": […]}`,
-`{"tensor": name}`, `{"float": "nan"}`, `{"int": "0x…"}`.
+`dict` (keys `str` or `int`), `list`, `tuple`, `None`, `bool`, `int`, `float`, `str`, `bytes` and tensors come back as
+they were, to the bit. A JSON object is always a tag: `{"dict": {…}}`, `{"items": [[key, value], …]}`,
+`{"tuple": […]}`, `{"tensor": name}`, `{"float": "nan"}`, `{"int": "0x…"}`, `{"bytes": "00ff"}`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
             return int(value) if -_WIDEST <= value < _WIDEST else {"int": hex(value)}
         case float():
             return float(value) if math.isfinite(value) else {"float": float(value).hex()}
+        case bytes():
+            return {"bytes": value.hex()}
         case Tensor():
             return {"tensor": _add(value, path or "value", tensors)}
         case list():
@@ -57,7 +59,7 @@ def _encode(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
             return {"items": [[key, _encode(item, _join(path, key), tensors)] for key, item in value.items()]}
     raise JobFailed(
         f"the training state at {path or 'its root'} cannot be saved: {type(value).__qualname__}",
-        hint="a checkpoint holds dict (keys str or int), list, tuple, None, bool, int, float, str and tensors",
+        hint="a checkpoint holds dict (keys str or int), list, tuple, None, bool, int, float, str, bytes and tensors",
     )
 
 
@@ -81,4 +83,5 @@ _DECODERS: dict[str, Any] = {
     "tensor": lambda content, tensors: tensors[content],
     "float": lambda content, tensors: float(content),
     "int": lambda content, tensors: int(content, 16),
+    "bytes": lambda content, tensors: bytes.fromhex(content),
 }

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from launcher.errors import JobFailed
 from launcher.heartbeat import BETWEEN
 from launcher.task import Task
-from launcher.worker import measures, numerics, running, samples, seeding
+from launcher.worker import measures, numerics, samples, seeding
+from launcher.worker.agreement import of_all_ranks, of_rank_0
 from launcher.worker.batches import Stream, ValidationBatches, alike, to_device
 from launcher.worker.context import Context
 from launcher.worker.models import Models
@@ -43,7 +43,7 @@ class Validation:
             sums, found = self._through(step)
         taken = {name: measures.take(name, each) for name, each in found.items()}
         mine = ({name: float(total) for name, total in sums.items()}, len(self.batches.numbers), taken)
-        reports = running.of_all_ranks(mine)
+        reports = of_all_ranks(mine)
         total = sum(count for _, count, _ in reports)
         means = {name: sum(part.get(name, 0.0) for part, _, _ in reports) / total for name in reports[0][0]}
         return means | self._computed(found, [states for _, _, states in reports])
@@ -52,14 +52,12 @@ class Validation:
         """On rank 0, which has a sample of every validation, and told to all."""
         if not reports[0]:
             return {}
-        values: list[dict[str, float]] = [{}]
+        values: dict[str, float] = {}
         if self.context.rank == 0:
             gathered = [part for part in reports if part]
             states = {name: [part[name] for part in gathered] for name in found}
-            values = [{name: measures.compute(name, each, states[name]) for name, each in found.items()}]
-        if self.context.world_size > 1:
-            dist.broadcast_object_list(values, src=0)
-        return values[0]
+            values = {name: measures.compute(name, each, states[name]) for name, each in found.items()}
+        return of_rank_0(values)
 
     def _through(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """This rank's sums, and the torchmetrics that were updated."""

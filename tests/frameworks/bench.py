@@ -27,6 +27,8 @@ from launcher.store import RunFolder
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
+TOLD = "told.jsonl"
+"""In the run's folder: the events of rank 0."""
 
 
 def job(kind: str, target: str, *, args: Mapping[str, Any] | None = None, world: int = 1, **sections: Any) -> JobSpec:
@@ -52,6 +54,12 @@ def plan_of(spec: JobSpec, run_dir: Path, *, attempt: int = 1, job_dir: Path = F
 def lines(run_dir: Path) -> list[dict[str, Any]]:
     """The run's metrics."""
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def warnings(run_dir: Path) -> list[str]:
+    """What the run was warned of, in all its attempts."""
+    events = [json.loads(line) for line in (run_dir / TOLD).read_text().splitlines()]
+    return [event["text"] for event in events if event["event"] == "warning"]
 
 
 class Bench:
@@ -168,6 +176,9 @@ def _rank(plan: Plan, number: int, agent: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return duties.state.step
 
+    if number == 0:
+        told = os.open(Path(plan.run_dir) / TOLD, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.environ["LAUNCHER_EVENTS_FD"] = str(told)
     if "KILL_AT" in os.environ:
         Duties.begin_step = begin_or_die  # type: ignore[method-assign]
     rank.main(plan, number, agent)

@@ -50,25 +50,31 @@ class Validated(Module):
 
 
 class Gathering(Module):
-    """Its learning rate follows the mean training loss of an epoch, which it logs beside a collection of metrics."""
+    """Its learning rate follows the mean training loss of an epoch, and what else it gathers: metrics alone, in a
+    collection, and in others."""
 
     def __init__(self) -> None:
         super().__init__()
         accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=parts.WIDTH)
         self.scores = torchmetrics.MetricCollection([accuracy, torchmetrics.F1Score("multiclass", num_classes=8)])
+        self.extremes = torchmetrics.MinMaxMetric(torchmetrics.MeanMetric())
+        self.recent = torchmetrics.RunningMean(window=4)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         loss = super().training_step(batch, batch_idx)
         self.scores.update(self.network(batch[0]), batch[1])
+        self.extremes(loss.detach())
+        self.recent(loss.detach())
         self.log("train_loss", loss, on_step=True, on_epoch=True, sync_dist=True)
         self.log("worst", loss, on_step=False, on_epoch=True, reduce_fx="max")
         self.log_dict(self.scores, on_step=False, on_epoch=True)  # type: ignore[arg-type]
         return loss
 
     def on_train_epoch_end(self) -> None:
-        followed = {name: float(value) for name, value in sorted(self.trainer.callback_metrics.items())}
-        print("epoch", self.current_epoch, followed)
-        self.optimizers().param_groups[0]["lr"] = 0.01 * followed["train_loss_epoch"]  # type: ignore[union-attr]
+        logged = self.trainer.callback_metrics
+        followed = [logged[name] for name in ("train_loss_epoch", "worst", "MulticlassAccuracy", "MulticlassF1Score")]
+        followed += [*self.extremes.compute().values(), self.recent.compute()]
+        self.optimizers().param_groups[0]["lr"] = 0.001 * float(sum(followed))  # type: ignore[union-attr]
 
     def configure_optimizers(self) -> Any:
         return parts.optimizer(self.network)

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from launcher.errors import EnvironmentUnfit
 from launcher.spec import JobSpec
-from tests.frameworks.bench import Bench, job, lines, plan_of
+from launcher.worker import tasks
+from tests.frameworks.bench import Bench, job, lines, plan_of, warnings
 
 VALIDATED = {"training": {"epochs": 2, "clip_norm": 0.5, "validate_every": 4}}
+GATHERING = {"lightning": "Gathering", "ignite": "gathering"}
+"""Their learning rate follows all that they gather over an epoch: so their weights tell of it."""
 KILLED: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "validation, callbacks, plateau and test": (
         "lightning",
@@ -26,6 +30,14 @@ KILLED: dict[str, tuple[str, str, dict[str, Any], int]] = {
     "parts": ("ignite", "with_metrics", VALIDATED, 7),
     "parts on two ranks": ("ignite", "with_metrics", {**VALIDATED, "world": 2}, 7),
     "idist on two ranks": ("ignite", "auto", {"training": {"epochs": 2}, "world": 2}, 7),
+    **{
+        f"what {kind} gathers over an epoch, on {world}": (
+            *(kind, GATHERING[kind]),
+            *({"training": {"epochs": 2}, "world": world}, 7),
+        )
+        for kind in GATHERING
+        for world in (1, 2)
+    },
 }
 
 
@@ -46,6 +58,18 @@ def test_a_kill_in_mid_epoch_changes_neither_weights_nor_metrics(bench: Bench, c
     if every := sections["training"].get("validate_every"):
         validated = [line["step"] for line in lines(tmp_path / "whole") if "validation" in line]
         assert validated[:2] == [every, 2 * every]
+
+
+TOLD = {"lightning": ["extremes, recent", "train_loss, worst"], "ignite": ["largest", "mean, running"]}
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_metrics_that_a_resume_cannot_go_on_with_are_told(bench: Bench, kind: str, tmp_path: Path) -> None:
+    of_world = [job(kind, target_of(kind, GATHERING[kind]), training={"epochs": 2}, world=world) for world in (2, 1)]
+    bench.train(plan_of(of_world[0], tmp_path / "run"), KILL_AT="7")
+    bench.run(of_world[1], tmp_path / "run", attempt=2)
+    told = [text for text in warnings(tmp_path / "run") if text.startswith("metrics that begin anew in mid-epoch")]
+    assert [text.rpartition(": ")[2] for text in told] == TOLD[kind]
 
 
 PAIRS = {"native": "targets_native.py:pair", "lightning": "targets_lightning.py:Pair"}
@@ -109,9 +133,18 @@ WRONG = [
 def test_a_target_that_cannot_be_trained_says_what_it_is(
     bench: Bench, kind: str, target: str, family: str, said: str, remedy: str, tmp_path: Path
 ) -> None:
-    error = bench.fail(job(kind, target_of(kind, target)), tmp_path / "run")
+    (outcome,) = bench.train(plan_of(job(kind, target_of(kind, target)), tmp_path / "run"))
+    error = outcome["error"]
     assert error["kind"] == family
     assert said in error["message"] and remedy in error["hint"]
+    assert "Traceback" not in outcome["log"]
+
+
+def test_a_compromised_release_is_never_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", {"lightning": "2.6.3"}.__getitem__)
+    monkeypatch.setattr("importlib.import_module", lambda name: pytest.fail(f"imported {name}"))
+    with pytest.raises(EnvironmentUnfit, match=r"lightning 2\.6\.3 is installed here, .* malicious"):
+        tasks.load("lightning")
 
 
 @pytest.mark.parametrize(

@@ -34,17 +34,6 @@ def test_an_engine_by_idists_auto_functions_trains_to_the_same_bits(bench: Bench
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("world", [1, 2])
-def test_what_metrics_on_the_engine_gather_goes_on_after_a_kill(bench: Bench, world: int, tmp_path: Path) -> None:
-    spec = of("gathering", training={"epochs": 2}, world=world)
-    whole = bench.run(spec, tmp_path / "whole")
-    bench.train(plan_of(spec, tmp_path / "killed"), KILL_AT="7")
-    again = bench.run(spec, tmp_path / "killed", attempt=2)
-    last = [[line for line in run["log"].splitlines() if line.startswith("epoch 2")] for run in (whole, again)]
-    assert last[0] == last[1] and len(last[0]) == 1
-    assert again["weights_sha256"] == whole["weights_sha256"]
-
-
 def test_clipping_reaches_into_an_engine_of_its_own(bench: Bench, tmp_path: Path) -> None:
     digests = [
         bench.run(of("engine", training={"steps": 4, "clip_norm": norm}), tmp_path / str(norm))["weights_sha256"]

@@ -11,7 +11,7 @@ import torch
 
 from launcher.manifest import read
 from launcher.spec import Best, Checkpointing, EarlyStop, JobSpec
-from tests.frameworks.bench import Bench, job, lines, plan_of
+from tests.frameworks.bench import Bench, job, lines, warnings
 
 
 def of(target: str, **sections: Any) -> JobSpec:
@@ -22,18 +22,6 @@ def test_what_module_callback_and_test_log_is_kept(bench: Bench, tmp_path: Path)
     run = bench.run(of("validated", training={"epochs": 1, "validate_every": 4}), tmp_path / "run")
     assert all({"mean", "loss", "lr"} < line.keys() for line in lines(tmp_path / "run") if "validation" not in line)
     assert "test_loss" in run["log"] and "accuracy" in run["metrics"]
-
-
-@pytest.mark.parametrize("world", [1, 2])
-def test_what_an_epoch_gathers_goes_on_after_a_kill_within_it(bench: Bench, world: int, tmp_path: Path) -> None:
-    spec = of("Gathering", training={"epochs": 2}, world=world)
-    whole = bench.run(spec, tmp_path / "whole")
-    bench.train(plan_of(spec, tmp_path / "killed"), KILL_AT="7")
-    again = bench.run(spec, tmp_path / "killed", attempt=2)
-    first, second = (line for line in whole["log"].splitlines() if line.startswith("epoch"))
-    assert "MulticlassF1Score" in first and "worst" in first
-    assert [line for line in again["log"].splitlines() if line.startswith("epoch")][-1] == second
-    assert again["weights_sha256"] == whole["weights_sha256"]
 
 
 def test_sync_batchnorm_is_passed_on(bench: Bench, tmp_path: Path) -> None:
@@ -69,6 +57,14 @@ def test_the_jobs_own_best_and_early_stop_follow_what_the_module_logs(bench: Ben
 def test_data_and_modules_may_come_from_anywhere(bench: Bench, target: str, tmp_path: Path) -> None:
     same = bench.run(job("lightning", "target_lightning.py:Module"), tmp_path / "same")
     assert bench.run(of(target), tmp_path / "run")["weights_sha256"] == same["weights_sha256"]
+
+
+def test_what_the_job_decides_instead_of_the_loader_is_told(bench: Bench, tmp_path: Path) -> None:
+    bench.run(of("with_datamodule", training={"steps": 1, "batch_size": 14}), tmp_path / "run")
+    assert warnings(tmp_path / "run") == [
+        "the training loader's batch_size 12 is not used: training.batch_size is 14",
+        "the training loader's num_workers 1 is not used: loader.workers is 0",
+    ]
 
 
 def test_a_loader_that_does_not_shuffle_keeps_its_order_and_drops_its_last(bench: Bench, tmp_path: Path) -> None:

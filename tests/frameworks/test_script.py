@@ -12,7 +12,7 @@ from launcher import script
 from launcher.errors import RequestError
 from launcher.spec import EarlyStop
 from launcher.worker.tasks.script import arguments
-from tests.frameworks.bench import Bench, job, plan_of
+from tests.frameworks.bench import Bench, job, plan_of, warnings
 
 FREE: dict[str, Any] = {"training": {}}
 """No length: the script promises no steps."""
@@ -122,6 +122,18 @@ def test_a_program_that_does_not_look_is_ended_by_a_stop(bench: Bench, program: 
     )
     ended = bench.train(plan_of(job("script", target, **FREE), tmp_path / "run"))[0]
     assert ended["state"] == "stopped" and "cleaned up" in ended["log"]
+
+
+def test_batches_that_a_step_leaves_are_told_once(bench: Bench, program: Any, tmp_path: Path) -> None:
+    target = program(
+        "import torch\nfrom launcher import script\nfrom tests.frameworks.parts import Augmented\n"
+        "script.load(model=torch.nn.Linear(1, 1))\n"
+        "for step, batches in script.steps(Augmented()):\n    next(iter(batches))\n    script.log(loss=1.0)\n"
+    )
+    spec = job("script", target, training={"steps": 4, "accumulate": 2})
+    bench.run(spec, tmp_path / "run")
+    (told,) = warnings(tmp_path / "run")
+    assert told.startswith("step 1 left 1 of its 2 batches") and "training.accumulate" in told
 
 
 def test_a_validation_ends_the_training_early(bench: Bench, program: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from launcher.errors import JobFailed
 from launcher.spec import JobSpec
 from launcher.worker import measures
 from launcher.worker.running import Running
+from launcher.worker.tree import decode, encode
 from tests.frameworks.bench import Bench, job, lines, plan_of
 
 
@@ -115,8 +116,60 @@ def test_of_a_module_those_that_are_made_of_others_are_kept_by_their_parts() -> 
     module.lowest = torchmetrics.MinMaxMetric(torchmetrics.MeanMetric())
     module.sum = torchmetrics.MeanMetric() + torchmetrics.MaxMetric()
     found = measures.of_module(module)
-    assert sorted(found) == ["lowest._base_metric", "sum.metric_a", "sum.metric_b"]
-    assert [measures.gathered(name, each)["_update_count"] for name, each in found.items()] == [0, 0, 0]
+    assert sorted(found) == ["lowest", "lowest._base_metric", "sum.metric_a", "sum.metric_b"]
+    assert [measures.was_updated(measures.gathered(each)) for each in found.values()] == [False] * 4
+
+
+def test_a_tracker_of_epochs_has_those_of_before_again() -> None:
+    import torchmetrics
+
+    def tracked() -> torch.nn.ModuleDict:
+        return torch.nn.ModuleDict({"loss": torchmetrics.MetricTracker(torchmetrics.MeanMetric(), maximize=False)})
+
+    def running(module: torch.nn.Module) -> Running:
+        return Running(lambda: measures.of_module(module))
+
+    before, after = tracked(), tracked()
+    for value in (3.0, 5.0):
+        before["loss"].increment()
+        before["loss"].update(value)
+    (kept,) = running(before).tree()
+    measures.grow(after, kept)
+    running(after).load([kept])
+    assert after["loss"].compute_all().tolist() == [3.0, 5.0]
+
+
+def test_what_detection_gathers_of_masks_goes_through_a_checkpoint() -> None:
+    import torchmetrics
+
+    class Masks(torchmetrics.Metric):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_state("masks", default=[], dist_reduce_fx=None)
+
+        def update(self, *masks: tuple[tuple[int, int], bytes]) -> None:
+            self.masks += [masks, (torch.ones(2),)]
+
+        def compute(self) -> None: ...
+
+    metric, fresh = Masks(), Masks()
+    metric.update(((3, 5), b"\x00encoded"))
+    tree, tensors = encode(measures.gathered(metric))
+    measures.put(fresh, [decode(tree, tensors)])
+    assert str(fresh.masks) == str(metric.masks)
+
+
+def test_a_running_mean_of_a_native_task_goes_on_where_it_was() -> None:
+    import torchmetrics
+
+    whole, first, second = (torchmetrics.RunningMean(window=3) for _ in range(3))
+    values = [1.0, 2.0, 4.0, 8.0, 16.0]
+    for number, value in enumerate(values):
+        whole.update(value)
+        (first if number < 4 else second).update(value)
+        if number == 3:
+            Running(lambda: {"m": second}).load(Running(lambda: {"m": first}).tree())
+    assert Running(lambda: {"m": second}).values() == {"m": float(whole.compute())}
 
 
 def test_one_whose_states_are_put_side_by_side_begins_anew_with_fewer_ranks() -> None:
@@ -126,5 +179,5 @@ def test_one_whose_states_are_put_side_by_side_begins_anew_with_fewer_ranks() ->
     metric.update(torch.rand(9), torch.rand(9))
     tree = [*running.tree(), *running.tree()]
     metric.reset()
-    running.load(tree)
-    assert not measures.can_be_joined(metric) and running.values() == {"m": None}
+    (told,) = running.load(tree)
+    assert told.endswith("gathered on another number of processes: m") and running.values() == {"m": None}

@@ -21,6 +21,7 @@ leaves = (
     | st.integers(2**63, 2**20000)
     | st.floats()
     | st.text()
+    | st.binary(max_size=4)
     | st.lists(st.floats(width=32), max_size=3).map(lambda values: torch.tensor(values))
 )
 trees = st.recursive(
@@ -72,13 +73,15 @@ def test_tensors_are_named_by_their_place() -> None:
     assert list(tensors) == ["optimizer.state.0.exp_avg"]
 
 
-@pytest.mark.parametrize("value", [..., {1.5: 2}, {True: 1}, {1, 2}, b"bytes"], ids=repr)
+@pytest.mark.parametrize("value", [..., {1.5: 2}, {True: 1}, {1, 2}, bytearray(b"bytes")], ids=repr)
 def test_a_value_of_another_type_is_refused_with_its_place(value: Any) -> None:
     with pytest.raises(JobFailed, match=r"at a\.0 cannot be saved"):
         tree.encode({"a": [value]})
 
 
-@pytest.mark.parametrize("value", [{}, {"tuple": 3}, {"no": 1}, {"tensor": "x"}, {"items": [[1]]}, {"int": "z"}])
+@pytest.mark.parametrize(
+    "value", [{}, {"tuple": 3}, {"no": 1}, {"tensor": "x"}, {"items": [[1]]}, {"int": "z"}, {"bytes": "0"}]
+)
 def test_a_malformed_tree_is_a_value_error(value: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         tree.decode(value, {})

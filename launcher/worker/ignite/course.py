@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from launcher.worker import epochs, state
+from launcher.worker.agreement import of_rank_0
 from launcher.worker.context import Context, Outcome
 from launcher.worker.duties import Duties
 from launcher.worker.ignite import gathered
@@ -47,7 +48,7 @@ class Course:
             rates=lambda: self._rates,
         )
         self._resumed = self.duties.resume()
-        saved.load(self._resumed)
+        context.warn(saved.load(self._resumed))
         self._ended = bool((self._resumed or {}).get("ended"))
         self.data = epochs.EpochBatches(batches, self.duties, context)
 
@@ -67,7 +68,8 @@ class Course:
                 self.trainer.load_state_dict(position)
             if self._resumed:
                 within = not times.ends_epoch(step)
-                gathered.put_back(self.trainer, self._resumed, self.context.world_size, within_epoch=within)
+                ranks = self.context.world_size
+                self.context.warn(gathered.put_back(self.trainer, self._resumed, ranks, within_epoch=within))
             self.trainer.run(self.data, max_epochs=max_epochs, epoch_length=length)
             if not self._stop:
                 self._ended = True
@@ -75,13 +77,9 @@ class Course:
         return self.duties.outcome(stopped=self._stop)
 
     def validated(self, values: Mapping[str, Any]) -> None:
-        """Take in an evaluator's metrics; rank 0's everywhere, for what follows from them must be one decision."""
+        """Take in an evaluator's metrics."""
         numbers = {name: float(value) for name, value in values.items() if _is_number(value)}
-        if self.context.world_size > 1:
-            shared = [numbers]
-            dist.broadcast_object_list(shared, src=0)
-            numbers = shared[0]
-        if self.duties.validated(numbers):
+        if self.duties.validated(of_rank_0(numbers)):
             self._save = self._protect = True
         if self.duties.state.stops_early:
             self.trainer.terminate()

@@ -1,4 +1,4 @@
-"""One training by Lightning, from launcher's side: the callbacks that go along, and what they keep."""
+"""One training by Lightning, from launcher's side: what goes along with it, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from launcher import checkpoints
-from launcher.heartbeat import BETWEEN
 from launcher.manifest import step_name
-from launcher.worker import epochs, fused, matching, state
+from launcher.worker import epochs, matching, state
+from launcher.worker.agreement import of_rank_0
 from launcher.worker.checkpoint import Loaded
 from launcher.worker.context import Context
 from launcher.worker.duties import Duties
@@ -35,7 +35,7 @@ class Stopped(Exception):
 
 
 class Journey:
-    """What the training needs beside Lightning. Its hooks are called by the callbacks below.
+    """What the training needs beside Lightning. Its hooks are called by `callbacks.py`.
 
     A step is whole when every hook of every callback, its validation and its schedulers have had their turn; the next
     hook after that is the start of the next batch or epoch. So this is where a step is saved, and where a stop ends.
@@ -90,7 +90,7 @@ class Journey:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         if self._resumed:
             self._check_optimizers(self._resumed["optimizations"])
-            gathered.put(trainer, self._resumed)
+            self.context.warn(gathered.put(trainer, self._resumed))
             self._resumed = {}
         for optimizer in trainer.optimizers:
             settle(optimizer, self.context.plan)
@@ -137,7 +137,7 @@ class Journey:
     def validation_end(self, trainer: Any) -> None:
         duties = self._there()
         values = {name: float(value) for name, value in _validated(trainer).items() if value.numel() == 1}
-        self._protect = duties.validated(self._agreed(values))
+        self._protect = duties.validated(of_rank_0(values))
         self._save = self._save or self._protect
         if duties.state.stops_early:
             trainer.should_stop = True
@@ -173,9 +173,7 @@ class Journey:
         saved = matching.matched(resumed, optimizers, "optimizer")
         for name, each in optimizers.items():
             matching.check_shapes(name, each, saved[name]["optimizer"])
-        if self.context.rank == 0:
-            for warning in matching.taken_in_order(resumed, optimizers):
-                self.context.events.emit("warning", text=warning)
+        self.context.warn(matching.taken_in_order(resumed, optimizers))
 
     def _there(self) -> Duties:
         return cast(Duties, self.duties)
@@ -183,54 +181,6 @@ class Journey:
     def _share_buffers(self) -> None:
         if self.context.world_size > 1:  # the live ones: Lightning moves the module and may convert its layers
             share(buffer for module in self.core.by_name.values() for buffer in module.buffers())
-
-    def _agreed(self, values: dict[str, float]) -> dict[str, float]:
-        """Rank 0's, everywhere: what follows from them must be one decision."""
-        if self.context.world_size > 1:
-            shared = [values]
-            dist.broadcast_object_list(shared, src=0)
-            return shared[0]
-        return values
-
-
-def callbacks(flavour: Flavour, journey: Journey, theirs: list[Any]) -> list[Any]:
-    """Two of ours around the user's: the first acts before any of them, the last sees what all of them have logged."""
-    base = flavour.part("callbacks", "Callback")
-
-    class First(base):  # type: ignore[misc, valid-type]  # the flavour's class
-        def setup(self, trainer: Any, _module: Any, stage: str) -> None:
-            trainer.callbacks.remove(last)  # the module may have brought more
-            trainer.callbacks.append(last)
-
-        def on_fit_start(self, trainer: Any, _module: Any) -> None:
-            for optimizer in trainer.optimizers:  # as they were built: their state comes after this
-                fused.keep(optimizer)
-
-        def on_train_start(self, trainer: Any, _module: Any) -> None:
-            journey.start(trainer)
-
-        def on_train_epoch_start(self, _trainer: Any, _module: Any) -> None:
-            journey.clean_point()
-
-        def on_train_batch_start(self, trainer: Any, _module: Any, _batch: Any, batch_idx: int) -> None:
-            journey.batch_start(trainer, batch_idx)
-
-        def on_validation_start(self, _trainer: Any, _module: Any) -> None:
-            journey.validation_start()
-
-        def on_validation_batch_end(self, *_: Any) -> None:
-            journey.context.heart.beat(journey.context.step, BETWEEN)
-
-    class Last(base):  # type: ignore[misc, valid-type]  # the flavour's class
-        def on_train_batch_end(self, trainer: Any, _module: Any, outputs: Any, _batch: Any, batch_idx: int) -> None:
-            journey.batch_end(trainer, outputs, batch_idx)
-
-        def on_validation_end(self, trainer: Any, _module: Any) -> None:
-            if not trainer.sanity_checking:
-                journey.validation_end(trainer)
-
-    last = Last()
-    return [First(), *theirs, last]
 
 
 def _rates(trainer: Any) -> dict[str, float]:

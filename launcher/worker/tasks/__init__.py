@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+from importlib import metadata
 from typing import Protocol, cast
 
-from launcher.errors import RequestError
+from launcher.errors import EnvironmentUnfit, RequestError
 from launcher.worker.context import Context, Outcome
 
 MODULES: dict[str, str] = {
@@ -21,6 +22,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "ignite": ("ignite.engine",),
 }
 """What a kind needs beside torch: one of these, from the extra of the kind's own name."""
+COMPROMISED = {"lightning": ("2.6.2", "2.6.3")}
+"""Releases that carried malicious code, by distribution; pyproject.toml and images/versions.toml refuse them too."""
 MAKES_ITS_OWN_GROUP = frozenset({"script"})
 """Kinds whose target initializes the process group itself, as under torchrun."""
 
@@ -30,12 +33,14 @@ class Adapter(Protocol):
 
 
 def load(kind: str) -> Adapter:
-    """Import the kind's module. Raises RequestError where the package it needs is not installed."""
+    """Import the kind's module. Raises RequestError where the package it needs is not installed, and EnvironmentUnfit
+    where it is a release that must not be imported."""
     if kind in PACKAGES and not _installed(kind):
         raise RequestError(
             f"task.kind {kind} needs the package {' or '.join(PACKAGES[kind])}, which is not installed here",
             hint=f"pip install 'launcher[{kind}]'",
         )
+    _check_releases(kind)
     return cast(Adapter, importlib.import_module(MODULES[kind]))
 
 
@@ -46,6 +51,15 @@ def preload(kind: str) -> None:
         load(kind)
         for package in _installed(kind)[:1]:
             importlib.import_module(package)
+
+
+def _check_releases(kind: str) -> None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        if kind in COMPROMISED and (release := metadata.version(kind)) in COMPROMISED[kind]:
+            raise EnvironmentUnfit(
+                f"{kind} {release} is installed here, a release that carried malicious code: it is not imported",
+                hint=f"pip install --upgrade 'launcher[{kind}]', and change the secrets that this machine holds",
+            )
 
 
 def _installed(kind: str) -> list[str]:

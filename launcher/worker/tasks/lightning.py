@@ -11,9 +11,10 @@ from torch import nn
 from launcher import checkpoints
 from launcher.worker import network, numerics, seeding, state, target
 from launcher.worker.context import Context, Outcome
+from launcher.worker.lightning.callbacks import callbacks
 from launcher.worker.lightning.checkpoint import Core, checkpoint_io
 from launcher.worker.lightning.given import Given, understand
-from launcher.worker.lightning.journey import Journey, Stopped, callbacks
+from launcher.worker.lightning.journey import Journey, Stopped
 from launcher.worker.lightning.trainer import arguments
 
 
