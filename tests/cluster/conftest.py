@@ -4,7 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,22 @@ def submit(slurm: Slurm, lab: Lab, tmp_path: Path, torchless: Path) -> Iterator[
         run.wait()
     slurm.run("scancel", "--user=root")
     assert until(lambda: not left_on(lab) and slurm.run("squeue", "-h") == "", 60), left_on(lab)
+
+
+def trained(job: Path, runs: Path, *settings: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The record of a job that real ranks have carried out on two nodes, one on each."""
+    words = [word for setting in ("local.threads=1", PATIENT, *settings) for word in ("--set", setting)]
+    shape = ("--nodes", "2", "--procs-per-node", "1", "--json")
+    done = subprocess.run(
+        [sys.executable, "-m", "launcher", "run", job, "--runs-dir", runs, *shape, *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    return last_record(done.stdout)
 
 
 def job_on(lab: Lab, *hosts: str) -> JobSpec:
