@@ -1,5 +1,6 @@
 """The kubernetes backend: its manifest against the API's own schemas, and runs on a fake cluster of real processes."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -147,6 +148,16 @@ class Cluster:
     def objects(self) -> list[str]:
         return sorted(path.name for path in self.path.glob("*.json") if not path.name.startswith("Secret"))
 
+    def pod(self, rank: int) -> int:
+        """The pid of a pod's first process."""
+        marks = (str(self.path).encode(), b"JOB_COMPLETION_INDEX=%d\0" % rank)
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                words, environment = ((entry / name).read_bytes() for name in ("cmdline", "environ"))
+                if b"launcher.pod" in words and all(mark in environment for mark in marks):
+                    return int(entry.name)
+        raise LookupError(f"no pod of rank {rank}")
+
     def close(self) -> None:
         self._controller.kill()
         self._controller.wait()
@@ -207,6 +218,19 @@ def test_a_killed_launcher_leaves_no_pod(submit: Callable[..., Run], cluster: Cl
     run.kill(signal.SIGKILL)
     assert until(lambda: not any(name.startswith(("Job", "Pod")) for name in cluster.objects()), 40), cluster.objects()
     assert run.record.state == "FAILED"
+
+
+def test_a_killed_pod_is_followed_by_a_new_job_that_launcher_applies(
+    submit: Callable[..., Run], cluster: Cluster
+) -> None:
+    run = submit("training.steps=4000", "retry.max=1")
+    assert until(run.trains, 60), run.process.poll() is not None and run.wait()
+    os.kill(cluster.pod(1), signal.SIGKILL)
+    assert until(lambda: any(run.runs.glob("*/logs/attempt-2/rank-1.log")), 60), run.record.root_cause
+    (first,) = [name for name in cluster.objects() if name.startswith("Job.")]
+    assert first.endswith("-2.json") and run.events("retrying")[0]["cause"]["node"] == 1
+    run.kill(signal.SIGTERM)
+    assert (run.wait()[0], run.record.attempts, cluster.objects()) == (130, 2, [])
 
 
 def test_an_image_that_cannot_be_pulled_is_the_root_cause(submit: Callable[..., Run], cluster: Cluster) -> None:
