@@ -11,7 +11,7 @@ from typing import Any
 from launcher import store
 from launcher.attempt import StopRequest
 from launcher.backends import Queue
-from launcher.errors import RequestError
+from launcher.errors import EnvironmentUnfit, RequestError
 from launcher.plan import Plan
 from launcher.store import RunFolder, RunRecord
 from launcher.wire import LogTail
@@ -21,6 +21,7 @@ Listener = Callable[[Mapping[str, Any]], None]
 TICK = 0.3
 ASK_EVERY = 2.0
 """Seconds between questions to the scheduler, which has others to answer."""
+SILENT = "the scheduler does not answer"
 
 
 def submit(folder: RunFolder, plan: Plan, queue: Queue, files: Mapping[str, str]) -> str:
@@ -37,6 +38,8 @@ def refuse_if_queued(folder: RunFolder, queue: Queue) -> None:
     """Raises RequestError while the scheduler still has the run."""
     known = folder.read_submission()
     state = queue.state(known["job"]) if known else None
+    if known and state == "UNKNOWN":
+        raise EnvironmentUnfit(f"{folder.path.name}: {SILENT}, and may still have job {known['job']}", hint="try again")
     if known and state:
         raise RequestError(
             f"{folder.path.name}: job {known['job']} is still {state}", hint=f"launcher stop {folder.path.name}"
@@ -46,7 +49,7 @@ def refuse_if_queued(folder: RunFolder, queue: Queue) -> None:
 def watch(folder: RunFolder, queue: Queue, job: str, listener: Listener, stop: StopRequest) -> RunRecord:
     """Tell what happens until the scheduler no longer has the job; a stop request ends the job, gently at first."""
     story = _Story(folder)
-    told, asked = 0, 0.0
+    told, asked, silent = 0, 0.0, False
     while True:
         for event in story.news():
             listener(event)
@@ -54,9 +57,12 @@ def watch(folder: RunFolder, queue: Queue, job: str, listener: Listener, stop: S
             queue.cancel(job, told == 0)
             told = stop.times
         if time.monotonic() - asked > ASK_EVERY:
-            if queue.state(job) is None:
+            state = queue.state(job)
+            if state is None:
                 break
-            asked = time.monotonic()
+            if state == "UNKNOWN" and not silent:
+                listener({"event": "warning", "text": f"{SILENT}; job {job} goes on without it"})
+            asked, silent = time.monotonic(), state == "UNKNOWN"
         time.sleep(TICK)
     for event in story.news():
         listener(event)

@@ -103,8 +103,8 @@ class Queue:
 
     submit: Callable[[Plan, RunFolder], str]
     """Hand the run in; returns the job's id. Raises LauncherError."""
-    state: Callable[[str], Literal["QUEUED", "RUNNING"] | None]
-    """Where the job is; None when it is no longer with the scheduler."""
+    state: Callable[[str], Literal["QUEUED", "RUNNING", "UNKNOWN"] | None]
+    """Where the job is; UNKNOWN while the scheduler does not answer, None when the job is no longer with it."""
     cancel: Callable[[str, bool], None]
     """End the job; gently lets a running one save first."""
     last_word: Callable[[str], str]

@@ -10,6 +10,7 @@ import dataclasses
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from launcher.spec import JobSpec, SlurmOptions
 from launcher.store import RunFolder
 
 SCRIPT = "slurm.sh"
+PROGRAMS = ("sinfo", "sbatch", "squeue", "scancel", "scontrol")
+"""What a machine that hands jobs in has to have of Slurm."""
 
 WORDS = Words(
     python="--set slurm.python=PATH",
@@ -69,10 +72,13 @@ def settle(spec: JobSpec, _job_path: Path) -> JobSpec:
 
 def machine(spec: JobSpec) -> Machine:
     """What the least node of the partition offers. Raises EnvironmentUnfit where there is no Slurm."""
+    for program in PROGRAMS:
+        if shutil.which(program) is None:
+            raise EnvironmentUnfit(f"{program}: Slurm's commands are not on this machine", hint="use a login node")
     partition = [f"--partition={spec.slurm.partition}"] if spec.slurm.partition else []
     said = shell.read(["sinfo", "--noheader", "--Node", "--format=%c %G", *partition])
     if said is None:
-        raise EnvironmentUnfit("sinfo: Slurm is not on this machine, or does not answer", hint="use a login node")
+        raise EnvironmentUnfit("sinfo: Slurm does not answer", hint="`sinfo` says why")
     nodes = [line.split(maxsplit=1) for line in said.splitlines() if line.strip()]
     if not nodes:
         raise RequestError(f"slurm.partition: {spec.slurm.partition} has no nodes", hint="`sinfo` lists partitions")
@@ -128,7 +134,7 @@ def _look(plan: Plan, hosts: Sequence[str]) -> Look:
     bind = [_bind(settings)] * len(hosts)
     return Look(
         seconds=plan.spec.look.seconds,
-        python=_python(settings),
+        python=shlex.quote(_python(settings)),
         bind=bind,
         folders=(plan.run_dir,),
         code=code_folders(plan),

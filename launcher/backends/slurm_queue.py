@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from typing import Literal
 
 from launcher import shell
@@ -32,6 +33,8 @@ STATES: dict[str, Literal["QUEUED", "RUNNING"]] = {
     "RESIZING": "RUNNING",
 }
 
+FORGOTTEN = "Invalid job id"
+"""What squeue says of a job that is long over; any other complaint is that Slurm's controller does not answer."""
 PATIENCE = 20.0
 
 
@@ -49,8 +52,11 @@ def submit(plan: Plan, folder: RunFolder) -> str:
     return job
 
 
-def state(job: str) -> Literal["QUEUED", "RUNNING"] | None:
-    said = shell.read(["squeue", "--noheader", f"--jobs={job}", "--format=%T"])
+def state(job: str) -> Literal["QUEUED", "RUNNING", "UNKNOWN"] | None:
+    asked = ["squeue", "--noheader", f"--jobs={job}", "--format=%T"]
+    said = shell.read(asked)
+    if said is None and shutil.which("squeue") and FORGOTTEN not in (shell.complaint(asked, timeout=PATIENCE) or ""):
+        return "UNKNOWN"
     return STATES.get((said or "").strip())
 
 

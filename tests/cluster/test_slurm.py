@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher import plan
-from launcher.backends import base
+from launcher.backends import base, slurm_queue
 from launcher.backends import slurm as backend
 from launcher.errors import LauncherError
 from launcher.plan import Machine
@@ -133,11 +133,32 @@ def test_a_partition_that_is_not_there_is_refused(submit: Submit) -> None:
     assert code == 2 and "slurm.partition: nowhere has no nodes" in err and not run.runs.exists()
 
 
-def test_a_machine_without_slurm_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(LauncherError, match="Slurm is not on this machine") as refusal:
+def put_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.mark.parametrize("missing", backend.PROGRAMS)
+def test_a_machine_without_one_of_slurms_commands_is_refused_before_anything_is_written(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {name: "echo '2 (null)'" for name in backend.PROGRAMS if name != missing}
+    put_on_path(tmp_path, monkeypatch, **there)
+    with pytest.raises(LauncherError, match=f"{missing}: Slurm's commands are not on this machine") as refusal:
         backend.machine(spec())
-    assert refusal.value.exit_code == 3 and refusal.value.hint
+    assert (refusal.value.exit_code, refusal.value.hint) == (3, "use a login node")
+
+
+@pytest.mark.parametrize(
+    ("complaint", "state"), [("Invalid job id specified", None), ("Unable to contact slurm controller", "UNKNOWN")]
+)
+def test_a_controller_that_does_not_answer_is_told_from_a_job_that_is_over(
+    complaint: str, state: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_on_path(tmp_path, monkeypatch, squeue=f"echo 'slurm_load_jobs error: {complaint}' >&2; exit 1")
+    assert slurm_queue.state("7") == state
 
 
 @pytest.mark.parametrize("wrong", [{"time": "soon"}, {"options": {"--wrap": "x"}}, {"options": {"comment": "a\nb"}}])
