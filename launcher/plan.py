@@ -82,7 +82,7 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
     Raises RequestError where the numbers do not fit together and EnvironmentUnfit where the machine lacks what the job
     asks for.
     """
-    local_share = spec.resources.most_nodes if spec.backend in ("local", "docker") else 1
+    local_share = spec.resources.most_nodes if _on_one_machine(spec) else 1
     reasons: dict[str, str] = {}
     _tell_of_a_range(spec, reasons)
     procs = _procs_per_node(spec, machine, local_share, reasons)
@@ -111,6 +111,10 @@ def make(spec: JobSpec, *, run_id: str, run_dir: Path, job_dir: Path, machine: M
     )
     _check_batch(plan)
     return plan
+
+
+def _on_one_machine(spec: JobSpec) -> bool:
+    return spec.backend == "local" or (spec.backend == "docker" and not spec.ssh.hosts)
 
 
 NOT_THE_JOB = frozenset({"checkpoint.resume", "ssh.hosts", "ssh.spare"})

@@ -45,7 +45,14 @@ def test_a_lightning_module_is_not_shared_out() -> None:
     assert "task.kind is lightning" in fault(LIGHTNING, "parallel.strategy=fsdp2")
 
 
-def test_shards_need_one_folder_for_all_nodes() -> None:
-    shards_and_copies = ("parallel.strategy=fsdp2", "ssh.sync=rsync", "ssh.hosts=[a]")
-    assert "ssh.sync" in fault(JOB, *shards_and_copies, "backend=ssh")
-    assert read(JOB, *shards_and_copies).parallel.strategy == "fsdp2"
+SHARDS_AND_COPIES = ("parallel.strategy=fsdp2", "ssh.sync=rsync")
+
+
+@pytest.mark.parametrize("apart", [("backend=ssh", "ssh.hosts=[a]"), ("backend=docker", "ssh.hosts_file=hosts")])
+def test_shards_need_one_folder_for_all_nodes(apart: tuple[str, ...]) -> None:
+    assert "ssh.sync" in fault(JOB, *SHARDS_AND_COPIES, *apart)
+
+
+@pytest.mark.parametrize("together", [("backend=docker",), ("backend=slurm",), ("ssh.hosts=[a]",)])
+def test_shards_go_where_all_nodes_have_one_folder(together: tuple[str, ...]) -> None:
+    assert read(JOB, *SHARDS_AND_COPIES, *together).parallel.strategy == "fsdp2"

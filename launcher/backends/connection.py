@@ -56,7 +56,7 @@ def routes(settings: SshOptions, *, patience: int) -> list[Route]:
     if about.st_uid != os.getuid() or about.st_mode & 0o077 or folder.is_symlink():
         raise EnvironmentUnfit(f"{folder} is not private to you", hint=f"rm -r {folder}")
     return [
-        Route(host=host, argv=command(settings, host, patience=patience), explain=_explain) for host in settings.hosts
+        Route(host=host, argv=command(settings, host, patience=patience), explain=explain) for host in settings.hosts
     ]
 
 
@@ -89,7 +89,7 @@ def _control_folder() -> Path:
     return Path("/tmp", f"launcher-ssh-{os.getuid()}")  # noqa: S108 (made private, and checked to be, before use)
 
 
-def _explain(host: str, code: int, said: str) -> LauncherError:
+def explain(host: str, code: int, said: str) -> LauncherError:
     """ssh's complaint, or the remote shell's, as a sentence with a remedy."""
     last = said.splitlines()[-1] if said else "it said nothing"
     if code == LOST:

@@ -1,4 +1,5 @@
-"""All nodes in containers on this machine: one a node, on a private network, named by the image's digest.
+"""Each node in a container, named by the image's digest: on this machine and a private network of its engine, or where
+`ssh.hosts` names machines, one on each of them, which then is like the ssh backend but for the Python it starts.
 
 Nothing but the run folder is writable in them, and they run as the caller. A container lives on its launcher's lease:
 when the launcher goes, standard input ends, the node program ends everything, and the engine removes the container.
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from launcher import machine
+from launcher.backends import container, ssh
 from launcher.backends.base import Backend, Command, Submission, Tell, fewer, request
-from launcher.errors import EnvironmentUnfit
+from launcher.errors import EnvironmentUnfit, RequestError
 from launcher.images import build, engine, versions
 from launcher.images.versions import Variant
 from launcher.plan import Plan
@@ -29,42 +31,18 @@ if TYPE_CHECKING:
 
 NETWORK = "launcher"
 """Kept between runs; containers reach each other on it, and nothing else reaches them."""
-LABEL = "launcher.run"
-NOT_STARTED = 125
-"""The docker command's own exit code when the engine did not start the container."""
 INTERFACE = "eth0"
 
-SCRATCH = "/tmp:exec"  # noqa: S108 (a container's own)
 
-# As little as a batch job needs; shared memory for loader workers, which outgrow Docker's 64 MB.
-CONFINED = (
-    *(
-        "--pull",
-        "never",
-        "--no-healthcheck",
-        "--network",
-        NETWORK,
-        "--log-driver",
-        "none",
-        "--pids-limit",
-        "4096",
-        "--shm-size",
-        "1g",
-    ),
-    *("--read-only", "--tmpfs", SCRATCH, "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-)
+def settle(spec: JobSpec, job_path: Path) -> JobSpec:
+    """The job with its image named by digest, and what its engine can do for it written down.
 
-
-def settle(spec: JobSpec, _job_path: Path) -> JobSpec:
-    """The job with its image named by digest, and what the engine can do for it written down.
-
-    EnvironmentUnfit if there is no such image, or if it cannot run here.
+    EnvironmentUnfit if there is no such image, or if it cannot run here. What other hosts hold is for them to say.
     """
+    if _on_hosts(spec):
+        return _settle_for_hosts(ssh.settle(spec, job_path))
     client = engine.connect()
-    if re.fullmatch(r"sha256:[0-9a-f]{64}", spec.image):
-        digest = spec.image
-    else:
-        digest = _built(_fitting(versions.read().variant(spec.image), spec))
+    digest = _digest(spec) or _built(_fitting(versions.read().variant(spec.image), spec))
     image = engine.find(client, digest)
     if image is None:
         raise EnvironmentUnfit(
@@ -96,7 +74,7 @@ def render(plan: Plan) -> Submission:
                     bind=INTERFACE,
                     env={"GLOO_SOCKET_IFNAME": INTERFACE, "NCCL_SOCKET_IFNAME": INTERFACE},
                 ),
-                lost={NOT_STARTED: "was not started by the engine"},
+                lost={container.NOT_STARTED: "was not started by the engine"},
             )
             for node_rank in range(plan.nodes)
         )
@@ -116,12 +94,37 @@ def collect(plan: Plan, _folder: RunFolder, _lost: Sequence[str] | None, tell: T
     _remove_containers(plan.run_id, tell)
 
 
+def _on_hosts(spec: JobSpec) -> bool:
+    return bool(spec.ssh.hosts or spec.ssh.hosts_file)
+
+
+def _settle_for_hosts(spec: JobSpec) -> JobSpec:
+    digest, device = _digest(spec), spec.resources.device
+    if digest is None:
+        variant = versions.read().variant(spec.image)
+        digest, device = _built(variant), _device(spec, variant)
+        device = "cuda" if device == "auto" else device
+    if device == "auto":
+        raise RequestError(
+            "resources.device: auto cannot be decided for an image that is only named by its digest",
+            hint="--set resources.device=cpu or cuda",
+        )
+    resources = dataclasses.replace(spec.resources, device=device)
+    return dataclasses.replace(spec, image=digest, resources=resources)
+
+
+def _digest(spec: JobSpec) -> str | None:
+    """The image where the job names it by its digest, and not as a variant."""
+    return spec.image if re.fullmatch(r"sha256:[0-9a-f]{64}", spec.image) else None
+
+
 def _argv(plan: Plan, node_rank: int) -> tuple[str, ...]:
     return (
-        *("docker", "run", "--rm", "--interactive", *CONFINED),
+        *("docker", "run", "--rm", "--interactive", *container.CONFINED, "--network", NETWORK),
         *("--name", f"{plan.run_id}-{plan.attempt}-{node_rank}", "--hostname", f"node-{node_rank}"),
-        *("--label", f"{LABEL}={plan.run_id}", "--user", _user(plan)),
+        *("--label", f"{container.LABEL}={plan.run_id}", "--user", _user(plan)),
         *("--volume", f"{plan.run_dir}:{plan.run_dir}", "--volume", f"{plan.job_dir}:{plan.job_dir}:ro"),
+        *container.data(plan.spec),
         *("--workdir", plan.job_dir, *_gpus(plan, node_rank), plan.spec.image),
         *("python", "-P", "-m", "launcher.node"),
     )
@@ -132,10 +135,7 @@ def _gpus(plan: Plan, node_rank: int) -> tuple[str, ...]:
     if plan.device == "cpu":
         return ()
     first = node_rank * plan.procs_per_node
-    share = [str(gpu) for gpu in range(first, first + plan.procs_per_node)]
-    if plan.spec.docker.gpus == "cdi":
-        return tuple(word for gpu in share for word in ("--device", f"nvidia.com/gpu={gpu}"))
-    return "--gpus", f'"device={",".join(share)}"'
+    return container.gpus(plan.spec.docker.gpus, range(first, first + plan.procs_per_node))
 
 
 def _user(plan: Plan) -> str:
@@ -197,19 +197,33 @@ def _require_architecture(image: Image) -> None:
 def _remove_containers(run_id: str, tell: Tell) -> None:
     from docker.errors import NotFound
 
-    for container in engine.connect().containers.list(all=True, filters={"label": f"{LABEL}={run_id}"}):
+    for left in engine.connect().containers.list(all=True, filters={"label": f"{container.LABEL}={run_id}"}):
         try:
-            container.remove(force=True)
+            left.remove(force=True)
         except NotFound:
             continue  # the engine was quicker
-        tell({"event": "warning", "text": f"container {container.name} was still there; it was removed"})
+        tell({"event": "warning", "text": f"container {left.name} was still there; it was removed"})
 
 
-BACKEND = Backend(
+HERE = Backend(
     render=render,
     machine=lambda spec: machine.inspect(),
-    settle=settle,
     prepare=prepare,
     collect=collect,
     instead=fewer,
+)
+
+
+def _of(spec: JobSpec) -> Backend:
+    return ssh.BACKEND if _on_hosts(spec) else HERE
+
+
+BACKEND = Backend(
+    settle=settle,
+    render=lambda plan: _of(plan.spec).render(plan),
+    machine=lambda spec: _of(spec).machine(spec),
+    prepare=lambda plan, folder, tell: _of(plan.spec).prepare(plan, folder, tell),
+    collect=lambda plan, folder, lost, tell: _of(plan.spec).collect(plan, folder, lost, tell),
+    instead=lambda plan, cause: _of(plan.spec).instead(plan, cause),
+    keeps_warm=lambda plan: _of(plan.spec).keeps_warm(plan),
 )

@@ -4,23 +4,23 @@ How code and results travel is one rule, `ssh.sync`. shared: every node sees the
 launcher under the paths they have here. rsync: before an attempt the job's folder, this launcher and the checkpoint to
 start from are copied to `.launcher/<run id>/` in each host's home; after it, each host's part of the run folder is
 copied back, so that the folder here is the record, and a resume may use other hosts.
+
+The Python is the host's own, or with `backend: docker` an image's, in a container on the host.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from launcher import address, elastic, processes
-from launcher.backends import connection
+from launcher.backends import connection, container, copies
 from launcher.backends.base import (
-    HOME,
     Backend,
     Command,
     Exchange,
@@ -34,7 +34,7 @@ from launcher.cluster import fitness, survey
 from launcher.cluster.admission import admit
 from launcher.cluster.fitness import Words
 from launcher.cluster.survey import Look, Route
-from launcher.errors import LauncherError, RequestError
+from launcher.errors import LauncherError, RequestError, counted
 from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec, LookSpec, SshOptions
 from launcher.store import RunFolder
@@ -54,6 +54,7 @@ WORDS = Words(
     interface="--set ssh.interface=NAME",
     share="--set ssh.sync=rsync, which copies files",
 )
+WORDS_OF_CONTAINERS = dataclasses.replace(WORDS, python="--set image=VARIANT, of `launcher images build`")
 
 
 def settle(spec: JobSpec, job_path: Path) -> JobSpec:
@@ -71,7 +72,7 @@ def settle(spec: JobSpec, job_path: Path) -> JobSpec:
     nodes = spec.resources.most_nodes
     if len(hosts) < nodes:
         raise RequestError(
-            f"resources.nodes: {nodes} nodes, but ssh.hosts names {len(hosts)}",
+            f"resources.nodes: {counted(nodes, 'node')}, but ssh.hosts names {len(hosts) or 'none'}",
             hint=f"--nodes {len(hosts)}, or name more hosts" if hosts else "--hosts a,b says where to run",
         )
     settled = dataclasses.replace(spec.ssh, hosts=named[:nodes], spare=named[nodes:], hosts_file=None)
@@ -80,22 +81,24 @@ def settle(spec: JobSpec, job_path: Path) -> JobSpec:
 
 def machine(spec: JobSpec) -> Machine:
     """What the least of the hosts offers. Raises LauncherError when one cannot be reached or two are one."""
-    seen = survey.look(_routes(spec), _look(spec), meet=False)
-    fitness.require([*fitness.of_each(spec.ssh.hosts, seen, WORDS), *fitness.of_all(spec.ssh.hosts, seen, WORDS)])
+    seen, words = survey.look(_routes(spec), _look(spec), meet=False), _words(spec)
+    fitness.require([*fitness.of_each(spec.ssh.hosts, seen, words), *fitness.of_all(spec.ssh.hosts, seen, words)])
     return fitness.least(seen)
 
 
 def render(plan: Plan) -> Submission:
     settings = plan.spec.ssh
     shared = settings.sync == "shared"
-    there = plan if shared else dataclasses.replace(plan, run_dir=_there(plan, "run"), job_dir=_there(plan, "job"))
+    there = (
+        plan
+        if shared
+        else dataclasses.replace(plan, run_dir=copies.there(plan, "run"), job_dir=copies.there(plan, "job"))
+    )
     env = {"GLOO_SOCKET_IFNAME": settings.interface, "NCCL_SOCKET_IFNAME": settings.interface}
-    mark = f"{processes.MARK}={plan.run_id}"  # the node program, too, must be found when it hangs
-    words = ["env", mark, *_python_path(plan), _python(settings), "-P", "-m", "launcher.node"]
     return Submission(
         commands=tuple(
             Command(
-                argv=(*connection.command(settings, host), "exec " + shlex.join(words)),
+                argv=(*connection.command(settings, host), f"{_python_of(plan, node_rank)} -P -m launcher.node"),
                 request=request(
                     there,
                     node_rank,
@@ -107,7 +110,10 @@ def render(plan: Plan) -> Submission:
                 host=host,
                 silence=SILENCE,
                 pass_env=settings.pass_env,
-                lost={connection.LOST: f"was lost with the connection to {host}"},
+                lost={
+                    connection.LOST: f"was lost with the connection to {host}",
+                    **({container.NOT_STARTED: "was not started by the engine"} if _contained(plan.spec) else {}),
+                },
             )
             for node_rank, host in enumerate(settings.hosts)
         )
@@ -121,9 +127,9 @@ def prepare(plan: Plan, folder: RunFolder, tell: Tell) -> None:
     """
     settings = plan.spec.ssh
     shared = [folder.path] if settings.sync == "shared" else []
-    admit(_routes(plan.spec), _look(plan.spec, plan), shared=shared, words=WORDS, tell=tell)
+    admit(_routes(plan.spec), _look(plan.spec, plan), shared=shared, words=_words(plan.spec), tell=tell)
     if settings.sync == "rsync":
-        for fault in _on_all(settings.hosts, lambda host: _send(plan, folder, host)).values():
+        for fault in copies.send(plan, folder, code=not _contained(plan.spec)).values():
             raise fault
 
 
@@ -139,7 +145,7 @@ def collect(plan: Plan, folder: RunFolder, lost: Sequence[str] | None, tell: Tel
             tell({"event": "warning", "text": text})
     if settings.sync != "rsync":
         return
-    for host, fault in _on_all(settings.hosts, lambda host: _fetch(plan, folder, host)).items():
+    for host, fault in copies.fetch(plan, folder).items():
         tell({"event": "warning", "text": f"{host}: its part of the run folder was not copied back: {fault.message}"})
 
 
@@ -194,24 +200,29 @@ def _read_hosts(path: Path) -> tuple[str, ...]:
 
 def _routes(job: JobSpec) -> list[Route]:
     """With a connection's own limit just before the look's, so that ssh can say what the matter was."""
-    return connection.routes(job.ssh, patience=min(connection.PATIENCE, max(1, int(job.look.seconds) - 1)))
+    routes = connection.routes(job.ssh, patience=min(connection.PATIENCE, max(1, int(job.look.seconds) - 1)))
+    return [dataclasses.replace(route, explain=container.explain) for route in routes] if _contained(job) else routes
 
 
 def _look(job: JobSpec, run: Plan | None = None) -> Look:
     settings = job.ssh
     folders: tuple[str, ...] = ()
     if run is not None:
-        folders = (run.run_dir,) if settings.sync == "shared" else (_there(run, "run"), _there(run, "job"))
+        folders = (run.run_dir,) if settings.sync == "shared" else (copies.there(run, "run"), copies.there(run, "job"))
     return Look(
         seconds=job.look.seconds,
-        python=_python(settings),
+        python=container.python(job, run) if _contained(job) else shlex.quote(_python(settings)),
         bind=[_bind(settings)] * len(settings.hosts),
         folders=folders,
         make=folders if settings.sync == "rsync" else (),
-        code=code_folders(run) if run is not None and settings.sync == "shared" else (),
+        code=_code(run) if run is not None and settings.sync == "shared" else (),
         data=run.spec.data if run is not None else (),
         run=run.run_id if run is not None else None,
     )
+
+
+def _words(job: JobSpec) -> Words:
+    return WORDS_OF_CONTAINERS if _contained(job) else WORDS
 
 
 def _bind(settings: SshOptions) -> str:
@@ -222,55 +233,22 @@ def _python(settings: SshOptions) -> str:
     return settings.python or sys.executable
 
 
-def _there(plan: Plan, part: str) -> str:
-    """A folder of the run on a host that shares no files: relative to the home that ssh starts in."""
-    return f".launcher/{plan.run_id}/{part}"
+def _contained(job: JobSpec) -> bool:
+    return job.backend == "docker"
 
 
-def _python_path(plan: Plan) -> list[str]:
-    if plan.spec.ssh.sync == "rsync":
-        return [f"PYTHONPATH={_there(plan, 'code')}"]
-    return python_path()
+def _python_of(plan: Plan, node_rank: int) -> str:
+    """The words of a host's shell that become the node program's Python."""
+    if _contained(plan.spec):
+        return container.python(plan.spec, plan, f"{plan.run_id}-{plan.attempt}-{node_rank}")
+    mark = f"{processes.MARK}={plan.run_id}"  # the node program, too, must be found when it hangs
+    path = [f"PYTHONPATH={copies.there(plan, 'code')}"] if plan.spec.ssh.sync == "rsync" else python_path()
+    return shlex.join(["exec", "env", mark, *path, _python(plan.spec.ssh)])
 
 
-def _send(plan: Plan, folder: RunFolder, host: str) -> None:
-    settings = plan.spec.ssh
-    runs = folder.path.parent
-    rules = ["--filter=:- .gitignore", "--exclude=.git", "--exclude=__pycache__"]
-    if runs.is_relative_to(plan.job_dir) and runs != Path(plan.job_dir):
-        rules.append(f"--exclude=/{runs.relative_to(plan.job_dir)}")
-    connection.copy(settings, host, [*rules, "--delete"], f"{plan.job_dir}/", f"{host}:{_there(plan, 'job')}/")
-    packages = [str(HOME / name) for name in ("launcher", "envcheck")]
-    connection.copy(settings, host, ["--exclude=__pycache__", "--delete"], *packages, f"{host}:{_there(plan, 'code')}/")
-    if folder.metrics.exists():
-        connection.copy(settings, host, [], str(folder.metrics), f"{host}:{_there(plan, 'run')}/")
-    if plan.resume_from is not None:
-        saved = folder.checkpoints / plan.resume_from
-        connection.copy(settings, host, ["--delete"], str(saved), f"{host}:{_there(plan, 'run')}/checkpoints/")
-
-
-# What the launcher itself writes in the run folder; a host's copy of it is never newer.
-OURS = ("plan.json", "attempt", "lock", "events.jsonl", "result.json", "/checkpoints/.*")
-
-
-def _fetch(plan: Plan, folder: RunFolder, host: str) -> None:
-    rules = [f"--exclude={name}" for name in OURS]
-    connection.copy(plan.spec.ssh, host, rules, f"{host}:{_there(plan, 'run')}/", f"{folder.path}/")
-
-
-def _on_all(hosts: Iterable[str], act: Callable[[str], None]) -> dict[str, LauncherError]:
-    """Do it for all hosts at once; the hosts where it failed, and why."""
-    names = list(hosts)
-    with concurrent.futures.ThreadPoolExecutor(min(survey.FAN_OUT, len(names))) as pool:
-        ends = [pool.submit(act, host) for host in names]
-    faults = ((host, end.exception()) for host, end in zip(names, ends, strict=True))
-    failed: dict[str, LauncherError] = {}
-    for host, fault in faults:
-        if isinstance(fault, LauncherError):
-            failed[host] = fault
-        elif fault is not None:
-            raise fault
-    return failed
+def _code(plan: Plan) -> tuple[str, ...]:
+    """Of this launcher a container has the image's."""
+    return (plan.job_dir,) if _contained(plan.spec) else code_folders(plan)
 
 
 BACKEND = Backend(

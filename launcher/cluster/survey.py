@@ -59,6 +59,7 @@ class Look:
     seconds: float
     """When it has to be over, from the connection to the last answer; a node that hangs is not waited for longer."""
     python: str
+    """Words of a shell there that start the Python."""
     bind: Sequence[str]
     """For each node, the address to listen on (see `address.own`)."""
     folders: tuple[str, ...] = ()
@@ -158,7 +159,7 @@ class _Talk:
         self._deadline = deadline
         self._seconds = wanted.seconds
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
-        remote = shlex.join([wanted.python, "-c", RECEIVE])
+        remote = f"{wanted.python} -c {shlex.quote(RECEIVE)}"
         self._process = shell.start([*route.argv, remote], env=os.environ, stderr=self._errors)
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 (pipes)
         self._stdin = self._process.stdin

@@ -159,11 +159,18 @@ def _shards_have_what_they_need(data: dict[str, Any], pulled: dict[KeyPath, Any]
     for key in ("bucket_view", "static_graph", "bucket_mb"):
         if (path := ("parallel", key)) in pulled:
             yield path, f"{shown(pulled[path])} is a setting of ddp, and parallel.strategy is fsdp2; leave it out"
-    if _text(data, "backend") == "ssh" and _text(data, "ssh", "sync") == "rsync":
+    if _text(data, "ssh", "sync") == "rsync" and _text(data, "backend") in _by_ssh(data):
         yield (
             ("parallel", "strategy"),
             "'fsdp2' writes one checkpoint from all nodes, and ssh.sync rsync gives each a folder of its own",
         )
+
+
+def _by_ssh(data: dict[str, Any]) -> tuple[str, ...]:
+    """The backends that would reach nodes by ssh, whose folders may be each one's own; the others' nodes share one."""
+    options = data.get("ssh")
+    named = isinstance(options, dict) and (options.get("hosts") or options.get("hosts_file"))
+    return ("ssh", "docker") if named else ("ssh",)
 
 
 def _levers_pulled(data: dict[str, Any]) -> Iterator[tuple[KeyPath, Any]]:

@@ -33,6 +33,7 @@ PermitRootLogin yes
 MaxSessions 64
 MaxStartups 100:30:200
 LogLevel ERROR
+SetEnv DOCKER_HOST=unix://{lab}/local/docker.sock
 """
 
 CLIENT = """
@@ -74,7 +75,18 @@ exec /usr/sbin/sshd -D -e -f {lab}/sshd_config
 
 
 DIE_WITH_TESTS = ("setpriv", "--pdeathsig", "KILL")
-DAEMONS = ("nsenter", "unshare", "sshd", "/usr/sbin/sshd", "bash -c \nset -e", "slurmd", "slurmstepd")
+DAEMONS = (
+    "nsenter",
+    "unshare",
+    "sshd",
+    "/usr/sbin/sshd",
+    "bash -c \nset -e",
+    "slurmd",
+    "slurmstepd",
+    "dockerd",
+    "containerd",
+    "/usr/bin/containerd-shim",
+)
 
 
 def missing() -> str | None:

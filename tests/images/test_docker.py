@@ -8,14 +8,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launcher import jobfile, plan, shell, store
-from launcher.backends import docker
-from launcher.errors import EnvironmentUnfit
+from launcher.backends import container, docker
+from launcher.errors import EnvironmentUnfit, RequestError
 from launcher.images import build, engine, versions
 from launcher.plan import Machine, Plan
+from launcher.spec import SshOptions
 
 DIGEST = "sha256:" + "a" * 64
 JOB = versions.ROOT / "jobs" / "mlp.yaml"
@@ -42,6 +44,59 @@ def test_every_node_runs_the_image_by_its_digest_and_nothing_is_pulled(decided: 
 def test_only_the_run_folder_can_be_written(decided: Plan) -> None:
     assert "--read-only" in options(decided, 0)
     assert "--volume /runs/r:/runs/r --volume /jobs:/jobs:ro" in options(decided, 0)
+
+
+def on_hosts(planned: Plan, **options: Any) -> Plan:
+    ssh = SshOptions(hosts=("a", "b"), **options)
+    return dataclasses.replace(planned, spec=dataclasses.replace(planned.spec, ssh=ssh))
+
+
+def test_where_hosts_are_named_each_runs_a_container_that_is_itself_to_its_peers(decided: Plan) -> None:
+    first, second = docker.BACKEND.render(on_hosts(decided)).commands
+    assert (first.argv[0], first.argv[-2], second.argv[-2]) == ("ssh", "a", "b")
+    assert "docker run --rm --interactive --pull never" in first.argv[-1] and "--network host" in first.argv[-1]
+    assert first.argv[-1].endswith(f" {DIGEST} python -P -m launcher.node") and "--cap-drop ALL" in first.argv[-1]
+    assert "src=/runs/r,dst=/runs/r " in first.argv[-1] and "src=/jobs,dst=/jobs,readonly" in first.argv[-1]
+
+
+def test_hosts_that_share_no_files_mount_what_was_copied_to_them(decided: Plan) -> None:
+    words = docker.BACKEND.render(on_hosts(decided, sync="rsync")).commands[0].argv[-1]
+    assert 'src="$HOME"/.launcher/r,dst=/launcher/.launcher/r --workdir /launcher' in words and "/jobs" not in words
+
+
+def test_each_host_has_its_own_gpus(decided: Plan) -> None:
+    words = [command.argv[-1] for command in docker.BACKEND.render(on_hosts(decided)).commands]
+    assert all("--gpus '\"device=0,1\"'" in each for each in words)
+
+
+def test_an_image_by_digest_wants_the_device_said_where_hosts_hold_it() -> None:
+    with pytest.raises(RequestError, match="auto cannot be decided") as caught:
+        docker.settle(jobfile.load(JOB, ["backend=docker", "ssh.hosts=[a]", f"image={DIGEST}"]), JOB)
+    assert caught.value.hint == "--set resources.device=cpu or cuda"
+
+
+SAID_ON_A_HOST = {
+    "docker: Error response from daemon: No such image: x": (
+        "does not hold the image",
+        "docker save IMAGE | ssh gpu-1",
+    ),
+    "docker: Cannot connect to the Docker daemon at unix:///run": (
+        "no Docker engine answers",
+        "systemctl start docker",
+    ),
+    "docker: permission denied while trying to connect": ("may not speak to its engine", "usermod -aG docker"),
+    "invalid mount config: bind source path does not exist: /r": ("a folder is not there", "ssh.sync=rsync"),
+    'could not select device driver "" with capabilities: [[gpu]]': ("no GPUs to give", "nvidia-container-toolkit"),
+    "sh: 1: exec: docker: not found": ("docker is not there", "install Docker"),
+    "something new": ("did not start the container (something new)", "ssh gpu-1 docker ps"),
+}
+
+
+@pytest.mark.parametrize("said", SAID_ON_A_HOST)
+def test_what_docker_says_on_a_host_becomes_a_sentence_and_a_remedy(said: str) -> None:
+    meaning, remedy = SAID_ON_A_HOST[said]
+    error = container.explain("gpu-1", container.NOT_STARTED, f"{said}\n\nRun 'docker run --help' for more information")
+    assert error.message.startswith("gpu-1: ") and meaning in error.message and remedy in str(error.hint)
 
 
 def test_nodes_share_the_machines_gpus_out(decided: Plan) -> None:
@@ -133,7 +188,7 @@ def test_a_killed_launcher_leaves_no_container(tmp_path: Path) -> None:
 
 def containers(folder: Path) -> list[str]:
     runs = [path.name for path in folder.iterdir()]
-    label = f"label={docker.LABEL}={runs[0]}" if runs else "label=none"
+    label = f"label={container.LABEL}={runs[0]}" if runs else "label=none"
     return (shell.read(["docker", "ps", "--all", "--quiet", "--filter", label]) or "").split()
 
 
