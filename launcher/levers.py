@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from launcher.section import Positive, Section
+from launcher.section import Positive, Section, section
 
 Compile = Literal["default", "max-autotune"] | bool
 Automatic = Literal["auto"] | bool
@@ -13,7 +12,7 @@ Recompute = Literal["none", "full"]
 Strategy = Literal["ddp", "fsdp2"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class ModelOptions(Section):
     compile: Compile = False
     """torch.compile of the model; true is the default mode. It takes minutes, and gives other bits than the model as it
@@ -26,14 +25,14 @@ class ModelOptions(Section):
     the rest again in the backward pass: less memory, about a third more time, the same bits."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class OptimizerOptions(Section):
     fused: Automatic = "auto"
     """Whether Adam, AdamW and SGD step all parameters in one kernel; other bits. auto: so where `training.numerics`
     is fast, else as the target built them; true refuses other optimizers, false also undoes what the target asked."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class ParallelOptions(Section):
     strategy: Strategy = "ddp"
     """How several processes share a training. ddp: each holds the whole model; fsdp2: each holds its part of the

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from annotated_types import Gt
-
 from launcher import readback, typed
+from launcher.bounds import above
 from launcher.errors import EnvironmentUnfit, RequestError
 
 
@@ -24,7 +23,7 @@ from launcher.errors import EnvironmentUnfit, RequestError
 class Holder:
     """The process that holds a lock, by the file's word; None where that is damaged."""
 
-    pid: Annotated[int, Gt(1)] | None = None
+    pid: Annotated[int, above(1)] | None = None
     host: str | None = None
     boot: str | None = None
     """Of the machine since it was started (`boot_id`)."""

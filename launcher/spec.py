@@ -1,19 +1,18 @@
 """The job: what the user wants, as frozen values. `jobfile` reads them from YAML; nothing here parses or guesses.
 
-The classes are plain dataclasses so that a worker can hold a job without importing the validator. The bounds in
+The classes are dataclasses so that a worker can hold a job without importing the validator. The bounds in
 `Annotated[...]` are enforced at the one edge where a job file is read (`jobfile.load`); a docstring under a field is
 its description in the JSON Schema.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, MaxLen, doc
-
+from launcher.bounds import above, at_least, at_most, no_longer_than
 from launcher.levers import Automatic, ModelOptions, OptimizerOptions, ParallelOptions
-from launcher.section import Positive, Section
+from launcher.section import Positive, Section, section
 
 TaskKind = Literal["native", "lightning", "ignite", "script"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -28,7 +27,7 @@ Interval = Literal["epoch"] | Positive
 MOST_NODES = 4096
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class TaskSpec(Section):
     kind: TaskKind = "native"
     """Who owns the training loop: launcher's own (native), Lightning, Ignite, or the program itself (script)."""
@@ -38,13 +37,13 @@ class TaskSpec(Section):
     """Keyword arguments for the target; for a script, its command-line options."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Resources(Section):
-    nodes: Annotated[int, Ge(1), Le(MOST_NODES)] | Annotated[str, doc("a range such as 2..4")] = 1
+    nodes: Annotated[int, at_least(1), at_most(MOST_NODES)] | Annotated[str, "a range such as 2..4"] = 1
     """How many machines; on the local backend, how many node programs on this machine. A range lets `retry` go on with
     fewer after a node is lost: as many as can share out the microbatches of a step equally, so that each step sees the
     same samples. The bits are those of one number of processes only."""
-    procs_per_node: Literal["auto"] | Annotated[int, Ge(1), Le(1024)] = "auto"
+    procs_per_node: Literal["auto"] | Annotated[int, at_least(1), at_most(1024)] = "auto"
     """Worker processes on each node; auto: one for each GPU, or one where there is none."""
     device: Device = "auto"
     """Where tensors live; auto: cuda where the node has GPUs for all its processes, else cpu."""
@@ -63,7 +62,7 @@ class Resources(Section):
         return int(str(self.nodes).partition("..")[0])
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Training(Section):
     epochs: Positive | None = None
     """Length of the training in passes over the data; give this or `steps`."""
@@ -71,7 +70,7 @@ class Training(Section):
     """Length of the training in optimizer steps; give this or `epochs`."""
     batch_size: Positive = 32
     """Samples in one optimizer step, over all processes and accumulated microbatches (global)."""
-    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
+    seed: Annotated[int, at_least(0), at_most(2**63 - 1)] = 0
     """From it follow the data order, the initial weights, dropout and augmentation."""
     precision: Precision = "fp32"
     """Number type of autocast; fp16 trains with a GradScaler; auto: bf16 or fp16 on GPUs that have it, else fp32."""
@@ -79,7 +78,7 @@ class Training(Section):
     """exact: deterministic kernels, the same bits for the same number of processes; fast: speed before bits."""
     accumulate: Positive = 1
     """Microbatches in one optimizer step."""
-    clip_norm: Annotated[float, Gt(0)] | None = None
+    clip_norm: Annotated[float, above(0)] | None = None
     """Largest norm of the gradient; a longer one is scaled down to it."""
     validate_every: Interval = "epoch"
     """When to validate: after each epoch, or every so many steps."""
@@ -87,9 +86,9 @@ class Training(Section):
     """Every so many steps a line is added to metrics.jsonl."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Loader(Section):
-    workers: Annotated[int, Ge(0), Le(256)] = 0
+    workers: Annotated[int, at_least(0), at_most(256)] = 0
     """Loader processes of each worker; their number changes the speed, never the samples."""
     prefetch: Positive = 2
     """Batches each loader process keeps ready."""
@@ -99,7 +98,7 @@ class Loader(Section):
     """Whether the next batch is copied to the device while the current one is computed; auto: to a GPU."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Best(Section):
     metric: str
     """Name of a validation metric."""
@@ -107,11 +106,11 @@ class Best(Section):
     """min: smaller is better; max: larger is better."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Checkpointing(Section):
     every: Interval = "epoch"
     """When to save: after each epoch, or every so many steps; the last step is always saved."""
-    keep: Annotated[int, Ge(2)] = 2
+    keep: Annotated[int, at_least(2)] = 2
     """How many of the newest verified checkpoints to keep, beside the best one."""
     best: Best | None = None
     """Keep the checkpoint with the best validation metric too."""
@@ -119,7 +118,7 @@ class Checkpointing(Section):
     """never: a new run; auto: go on with the newest unfinished run of this job; or the id of the run to go on with."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class EarlyStop(Section):
     metric: str
     """Name of the validation metric to watch."""
@@ -129,7 +128,7 @@ class EarlyStop(Section):
     """Validations without a better value after which training ends."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Trackers(Section):
     csv: bool = False
     """metrics.csv in the run folder."""
@@ -141,47 +140,47 @@ class Trackers(Section):
     """A run of Weights & Biases in the run folder, offline unless WANDB_MODE says otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Metrics(Section):
-    prometheus: Annotated[int, Ge(1), Le(65535)] | None = None
+    prometheus: Annotated[int, at_least(1), at_most(65535)] | None = None
     """Port on loopback that serves loss, rate, step, checkpoint age and GPU use for scraping."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Retry(Section):
-    max: Annotated[int, Ge(0), Le(100)] = 0
+    max: Annotated[int, at_least(0), at_most(100)] = 0
     """How many new attempts to make after a failure, each from the newest verified checkpoint. The same failure twice
     with no new checkpoint between ends the run all the same."""
     on: tuple[FailureClass, ...] = ("preemption", "hardware", "capacity", "environment", "hang")
     """What is tried again: preemption (killed from outside), hardware (a GPU, disk or node failed), capacity (memory,
     disk or another limit used up), environment (the node does not fit the job), hang (a rank no longer moves), user
     (the job's own code failed)."""
-    delay: Annotated[float, Ge(0), Le(3600)] = 1.0
+    delay: Annotated[float, at_least(0), at_most(3600)] = 1.0
     """Seconds to wait before an attempt that follows one without a new checkpoint; doubled with each more, up to
     5 minutes. After progress, and the first time, nothing is waited for."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Hang(Section):
-    seconds: Annotated[float, Ge(1), Le(86400)] | None = 300.0
+    seconds: Annotated[float, at_least(1), at_most(86400)] | None = 300.0
     """A rank hangs that has not moved for so long, and for five times as long as its phase ever took in this run; what
     has no usual length (building, the first step, validating, saving) may take ten times as long. After 100 steps
     twenty times the longest of them is enough, and 2 minutes at least. null: never."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class LookSpec(Section):
-    seconds: Annotated[float, Ge(1), Le(600)] = 5.0
+    seconds: Annotated[float, at_least(1), at_most(600)] = 5.0
     """A node that has not answered all questions by then is refused. Above 32 nodes each 32 get so long."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class LocalOptions(Section):
     threads: Literal["auto"] | Positive = "auto"
     """CPU threads of each process; auto: the cores of this machine shared out among the processes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class SshOptions(Section):
     hosts: tuple[str, ...] = ()
     """Names of the machines, in the order of their node ranks; those beyond `resources.nodes` are spare."""
@@ -198,7 +197,7 @@ class SshOptions(Section):
     """Network interface for the traffic between nodes; by default the one by which ssh reaches the first node."""
     user: str | None = None
     """Login name; by default as the ssh configuration has it."""
-    port: Annotated[int, Ge(1), Le(65535)] | None = None
+    port: Annotated[int, at_least(1), at_most(65535)] | None = None
     """Port of sshd; by default as the ssh configuration has it."""
     config: str | None = None
     """An ssh configuration in place of the user's own."""
@@ -207,7 +206,7 @@ class SshOptions(Section):
     are written down nowhere."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class SlurmOptions(Section):
     partition: str | None = None
     """Partition; by default the site's."""
@@ -215,7 +214,7 @@ class SlurmOptions(Section):
     """Account to charge; by default the user's."""
     time: str | None = None
     """Longest time of one stay on the nodes, as Slurm writes it (`2:30:00`, `1-0`); by default the partition's."""
-    save_before: Annotated[int, Ge(10), Le(3600)] = 120
+    save_before: Annotated[int, at_least(10), at_most(3600)] = 120
     """So many seconds before the end of that time the ranks save, and the job goes back into the queue."""
     requeue: bool = True
     """Whether the job goes back into the queue when its time is up, or Slurm needs its nodes for others."""
@@ -235,7 +234,7 @@ class SlurmOptions(Section):
     """Names of variables of this shell that travel to the workers; nothing else of its environment does."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class KubernetesOptions(Section):
     kind: Literal["job", "jobset"] = "job"
     """job: an indexed Job with a headless Service, which every cluster has; jobset: where JobSet is installed."""
@@ -243,7 +242,7 @@ class KubernetesOptions(Section):
     """Where pods have the job's folder: in the image, or under /mnt/runs on the claim."""
     claim: str | None = None
     """The PersistentVolumeClaim that holds the run folders; of several nodes it has to be ReadWriteMany."""
-    gpus: Annotated[int, Ge(0), Le(1024)] = 0
+    gpus: Annotated[int, at_least(0), at_most(1024)] = 0
     """GPUs of each pod."""
     cpus: Positive = 2
     """Cores of each pod."""
@@ -265,7 +264,7 @@ class KubernetesOptions(Section):
     """Further labels of the Job, such as Kueue's: `{kueue.x-k8s.io/queue-name: team}`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class DockerOptions(Section):
     gpus: Literal["auto", "runtime", "cdi"] = "auto"
     """How containers get their GPUs: by NVIDIA's container runtime or by a CDI specification; auto: what it has."""
@@ -273,9 +272,9 @@ class DockerOptions(Section):
     """Who the containers run as; auto: the caller, or root where the engine is rootless, whose root is the caller."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class JobSpec(Section):
-    name: Annotated[str, MaxLen(64)]
+    name: Annotated[str, no_longer_than(64)]
     """Letters, digits, `.`, `_` and `-`; the run id begins with it."""
     task: TaskSpec
     """What is trained, and who owns the loop."""

@@ -6,21 +6,13 @@ import collections.abc
 import contextlib
 import dataclasses
 import functools
-import operator
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from launcher.bounds import Bound
+
 Record = TypeVar("Record")
-
-
-_BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
-    "ge": operator.ge,
-    "gt": operator.gt,
-    "le": operator.le,
-    "max_length": lambda value, limit: len(value) <= limit,
-}
-"""The bounds of `annotated_types`, by the name of their attribute."""
 
 
 class Misfit(ValueError):
@@ -96,10 +88,8 @@ def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _bounded(value: Any, bounds: tuple[Any, ...], where: str) -> Any:
-    for bound in bounds:
-        for name, fits in _BOUNDS.items():
-            if hasattr(bound, name) and not fits(value, getattr(bound, name)):
-                raise Misfit(f"{where or 'the document'}: {str(value)[:60]!r} is out of bounds")
+    if any(isinstance(bound, Bound) and not bound.holds(value) for bound in bounds):
+        raise Misfit(f"{where or 'the document'}: {str(value)[:60]!r} is out of bounds")
     return value
 
 

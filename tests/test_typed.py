@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Ge
 
 from launcher import typed
+from launcher.bounds import at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Inner:
 class Outer:
     name: str
     kind: Literal["a", "b"] = "a"
-    count: Annotated[int, Ge(1)] = 1
+    count: Annotated[int, at_least(1)] = 1
     inner: Inner = field(default_factory=Inner)
     free: dict[str, Any] = field(default_factory=dict)
 

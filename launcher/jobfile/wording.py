@@ -10,8 +10,6 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union
 
-from annotated_types import DocInfo, Ge, Gt, Le, MaxLen
-
 from launcher.jobfile.source import shortened
 
 _NAMES: dict[Any, str] = {
@@ -23,6 +21,13 @@ _NAMES: dict[Any, str] = {
     tuple: "a list of texts",
     Any: "anything",
 }
+_LIMITS = {
+    "ge": " of at least {ge}",
+    "gt": " above {gt}",
+    "le": " of at most {le}",
+    "max_length": " of at most {max_length} characters",
+}
+_RANGE = " from {ge} to {le}"
 
 
 @functools.cache
@@ -82,20 +87,12 @@ def _one(annotation: Any) -> str:
         return "a section with the keys " + ", ".join(keys(typing.cast(type, annotation)))
     if typing.get_origin(annotation) is Annotated:
         base, *bounds = typing.get_args(annotation)
-        if isinstance(bounds[0], DocInfo):
-            return bounds[0].documentation
-        return _NAMES[base] + _bounds(bounds)
+        if isinstance(bounds[0], str):
+            return bounds[0]
+        return _NAMES[base] + _bounds({bound.name: bound.limit for bound in bounds})
     return _NAMES[typing.get_origin(annotation) or annotation]
 
 
-def _bounds(bounds: list[Any]) -> str:
-    low = next((bound.ge for bound in bounds if isinstance(bound, Ge)), None)
-    high = next((bound.le for bound in bounds if isinstance(bound, Le)), None)
-    if low is not None:
-        return f" of at least {low}" if high is None else f" from {low} to {high}"
-    for bound in bounds:
-        if isinstance(bound, Gt):
-            return f" above {bound.gt}"
-        if isinstance(bound, MaxLen):
-            return f" of at most {bound.max_length} characters"
-    return ""
+def _bounds(limits: dict[str, float]) -> str:
+    words = _RANGE if limits.keys() >= {"ge", "le"} else _LIMITS[next(iter(limits))]
+    return words.format(**limits)

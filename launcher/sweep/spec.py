@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
-
-from launcher.section import Positive, Section
+from launcher.bounds import at_least, at_most
+from launcher.section import Positive, Section, section
 from launcher.spec import Mode
 
 Sampler = Literal["tpe", "random", "grid", "cmaes"]
@@ -20,20 +19,20 @@ DimensionKind = Literal["float", "int", "choice"]
 MOST_TRIALS = 100_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Pruner(Section):
     kind: PrunerKind = "none"
     """none; median: a trial ends that is worse than the median of the earlier ones at the same step; halving: of the
     trials that come to a rung, one in `factor` goes on."""
     startup: Positive = 4
     """median: so many trials run to their end before any is pruned."""
-    warmup: Annotated[int, Ge(0)] = 0
+    warmup: Annotated[int, at_least(0)] = 0
     """No trial is pruned before this step; for halving the first rung, 0: chosen by the first trial."""
-    factor: Annotated[int, Ge(2), Le(64)] = 4
+    factor: Annotated[int, at_least(2), at_most(64)] = 4
     """halving: how much further each rung is than the one before it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class SweepSpec(Section):
     metric: str
     """What is compared: a validation metric, or another value that the run's record ends with."""
@@ -42,16 +41,16 @@ class SweepSpec(Section):
     space: dict[str, Any]
     """The settings that vary, by their keys in the job file: `{float: [low, high]}`, `{int: [low, high]}`, each with
     `log: true` or `step: …` if wanted, or `{choice: [a, b]}`."""
-    trials: Annotated[int, Ge(1), Le(MOST_TRIALS)] | None = None
+    trials: Annotated[int, at_least(1), at_most(MOST_TRIALS)] | None = None
     """How many; a grid makes all of its points without it."""
     sampler: Sampler = "tpe"
     """tpe: where earlier trials were good (Optuna's tree-structured Parzen estimator); random; grid: every combination;
     cmaes: an evolution strategy, for numbers."""
-    parallel: Annotated[int, Ge(1), Le(1024)] = 1
+    parallel: Annotated[int, at_least(1), at_most(1024)] = 1
     """Trials at a time on one machine, which share its GPUs and cores out."""
-    workers: Annotated[int, Ge(1), Le(1024)] = 1
+    workers: Annotated[int, at_least(1), at_most(1024)] = 1
     """Machines, or workers on one, that take part; what a trial may know of the others depends on it."""
-    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
+    seed: Annotated[int, at_least(0), at_most(2**63 - 1)] = 0
     """From it and a trial's number follow that trial's choices."""
     pruner: Pruner = field(default_factory=Pruner)
     """Which trials are ended early."""
