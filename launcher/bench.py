@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -62,6 +64,7 @@ def bench(
     Raises what a run raises before it starts, Ended where the job as it is fails, Interrupted where it is stopped, and
     JobFailed where it makes too few steps. What is tried and cannot be, or fails, is told in the report.
     """
+    load = os.getloadavg()[0] / len(os.sched_getaffinity(0))
     plan = planned(job_path, overrides, runs_dir)
     variants = list(_variants(plan, overrides, request, ablate=ablate))
     taken: dict[str, list[list[Answer]]] = {variant.name: [] for variant in variants}
@@ -78,7 +81,8 @@ def bench(
                         if variant.trial is None:
                             raise
                         failed[variant.name] = _why(error)
-    return _report(plan, request, variants, taken, failed, command)
+    report = _report(plan, request, variants, taken, failed, command)
+    return dataclasses.replace(report, load=round(load, 1)) if plan.spec.backend == "local" else report
 
 
 def read(path: Path) -> Report:

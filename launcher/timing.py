@@ -94,6 +94,8 @@ class Report:
     warmup: int
     steps: int
     figures: Figures
+    load: float | None = None
+    """Processes that wanted each of this machine's cores as the bench began; None where others measure."""
     synthetic: Figures | None = None
     levers: tuple[Lever, ...] = field(default=())
 

@@ -9,6 +9,8 @@ from launcher.timing import Difference, Figures, Lever, Report, Spread, verdict
 
 INPUT_BOUND = 1.05
 """So much quicker with synthetic data, the steps wait for the real ones."""
+BUSY = 0.3
+"""With so many processes for each core as the bench began, its steps had to share them."""
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -18,6 +20,8 @@ def lines(report: Report) -> Iterator[str]:
     yield f"{printable(report.job)} · {report.kind} · {place} · {report.precision} · batch {report.batch_size}"
     rounds = figures.step.rounds
     yield f"{counted(report.steps, 'step')} after {report.warmup}, {counted(len(rounds), 'run')}, {figures.clock} clock"
+    if report.load is not None and report.load >= BUSY:
+        yield f"busy: {report.load:g} processes wanted each core as the bench began; close them, or take more --rounds"
     yield ""
     yield from _table(("", "median", "p95", "share", "from run to run"), _phases(figures))
     yield from (f"{name}: not seen: {why}" for name, why in figures.unseen.items())
