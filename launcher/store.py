@@ -185,6 +185,8 @@ def find(runs_dir: Path, name: str, noun: str = "run") -> Path:
             f"{name}: {len(matches)} {noun}s begin so: " + ", ".join(run.name for run in matches[-5:]),
             hint="give more letters of the id",
         )
+    if noun == "run" and any(name and sweep.startswith(name) for sweep in ids(runs_dir / SWEEPS)):
+        raise RequestError(f"{name}: a sweep, not a run", hint="launcher sweep --help says what can be done with one")
     lister = "launcher runs" if noun == "run" else f"launcher {noun} list"
     nearest = difflib.get_close_matches(name, [run.name for run in runs], n=3, cutoff=0.3)
     raise RequestError(

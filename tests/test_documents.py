@@ -60,6 +60,15 @@ def test_a_translation_has_the_same_headings_and_tables(english: str, chinese: s
     assert shape(chinese) == shape(english)
 
 
+@IN_BOTH
+def test_a_translation_leads_to_the_same_documents(english: str, chinese: str) -> None:
+    def links(name: str) -> set[str]:
+        found = re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", (ROOT / name).read_text())
+        return {link.replace(".zh-CN", "") for link in found}
+
+    assert links(chinese) == links(english)
+
+
 JOBS = sorted({*ROOT.glob("jobs/*.yaml")} - {*ROOT.glob("jobs/*_sweep.yaml")})
 
 

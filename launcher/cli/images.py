@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from launcher.cli.group import Group
 from launcher.images import versions
 
 _archive = click.option(
@@ -24,7 +25,7 @@ _target = click.option(
 )
 
 
-@click.group(epilog="Example: launcher images build cpu")
+@click.group(cls=Group, epilog="Example: launcher images build cpu")
 def command() -> None:
     """List, lock, build, test and compare the images that jobs run in."""
 

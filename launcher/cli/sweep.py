@@ -12,7 +12,8 @@ import click
 
 from launcher import store
 from launcher.cli import options, plot, trials
-from launcher.errors import printable
+from launcher.cli.group import Group, unknown
+from launcher.errors import nearest, printable
 from launcher.sweep import folder
 from launcher.sweep.storage import need
 
@@ -25,11 +26,13 @@ PATIENCE = 60.0
 """Seconds the workers of a sweep get to let their trials save and end, before they are asked again and then killed."""
 
 
-class _Group(click.Group):
+class _Group(Group):
     """`launcher sweep SPEC --sweep FILE` begins a sweep, `launcher sweep status SWEEP` looks at one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            if "--sweep" not in args and nearest(args[0], self.commands):
+                raise unknown(ctx, self, args[0])
             args = [start.name or "", *args]
         return super().parse_args(ctx, args)
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import xxhash
 from torch import Tensor
 
 from launcher import checkpoints
-from launcher.errors import JobFailed
+from launcher.errors import JobFailed, RequestError
 from launcher.manifest import Damaged, FileDigest, Manifest, check, lost_data_is_damage, read
 from launcher.plan import Plan
 from launcher.worker import shards, tensors, tree
@@ -108,7 +108,7 @@ class Checkpoints:
     def load_into(self, name: str, model: Mapping[str, Tensor]) -> Loaded:
         """Like `load`, and put the weights straight into the live tensors of `model`.
 
-        Raises JobFailed where names or shapes differ.
+        Raises RequestError where names or shapes differ.
         """
 
         def copy_in(folder: Path, expected: FileDigest | None) -> Mapping[str, Tensor]:
@@ -245,8 +245,15 @@ def _mapped(folder: Path, file: str, expected: FileDigest | None) -> Tensor:
 
 def _check_same(name: str, stored: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:
     if differing := sorted(stored.keys() ^ model.keys()):
-        raise JobFailed(f"checkpoint {name} is of another model: {differing[0]} is in one of the two only")
+        _refuse(name, f"{differing[0]} is in one of the two only")
     for key, tensor in model.items():
         if tensor.shape != stored[key].shape:
             saved, live = tuple(stored[key].shape), tuple(tensor.shape)
-            raise JobFailed(f"checkpoint {name} is of another model: {key} has shape {saved}, the model's {live}")
+            _refuse(name, f"{key} has shape {saved}, the model's {live}")
+
+
+def _refuse(name: str, difference: str) -> NoReturn:
+    raise RequestError(
+        f"checkpoint {name} is of another model: {difference}",
+        hint="make the model as it was then, in code and task.args, or begin a new run without this checkpoint",
+    )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from launcher.errors import JobFailed
+from launcher.errors import RequestError
 
 Kept = TypeVar("Kept")
 
@@ -24,12 +24,12 @@ SHAPED_AS_PARAMETERS = frozenset(
 
 
 def matched(saved: Mapping[str, Kept], names: Collection[str], what: str) -> dict[str, Kept]:
-    """The saved states by these names. Raises JobFailed where it is not known which is whose."""
+    """The saved states by these names. Raises RequestError where it is not known which is whose."""
     if saved.keys() == set(names) or not names:
         return dict(saved)
     if len(saved) == len(names) and (len(names) == 1 or _numbered(saved) or _numbered(names)):
         return dict(zip(names, saved.values(), strict=True))
-    raise JobFailed(
+    raise RequestError(
         f"the checkpoint is of a training with {_listed(saved, what)}, this one has {_listed(names, what)}",
         hint=f"give the {what}s the names they have in the checkpoint, or begin without it",
     )
@@ -44,7 +44,7 @@ def taken_in_order(saved: Collection[str], names: Collection[str]) -> list[str]:
 
 
 def check_shapes(name: str, optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Raises JobFailed where the saved state is of other parameters: torch would find out in the next step."""
+    """Raises RequestError where the saved state is of other parameters: torch would find out in the next step."""
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     numbers = [number for group in saved["param_groups"] for number in group["params"]]
     for parameter, number in zip(parameters, numbers, strict=False):
@@ -66,7 +66,7 @@ def _numbered(names: Collection[str]) -> bool:
 
 
 def _refuse(name: str, difference: str) -> None:
-    raise JobFailed(
+    raise RequestError(
         f"the checkpoint's state for optimizer {name!r} is of other parameters: {difference}",
         hint="give the optimizers in the order, and each the parameters, that they have in the checkpoint",
     )

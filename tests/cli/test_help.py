@@ -1,7 +1,10 @@
 """What `--help` says of every command and subcommand."""
 
+import re
+
 import pytest
 
+from tests.cli.conftest import Cli
 from tests.pages import tree
 from tests.pages.tree import Command
 
@@ -12,6 +15,13 @@ EVERY_COMMAND = pytest.mark.parametrize("command", COMMANDS, ids=lambda command:
 def test_the_tree_reaches_the_subcommands() -> None:
     names = {command.name for command in COMMANDS}
     assert {"launcher run", "launcher images build", "launcher envcheck", "launcher envcheck can-run"} <= names
+
+
+@pytest.mark.parametrize("group", ["images", "sweep"])
+def test_a_commands_commands_are_told_in_whole_sentences(launcher: Cli, group: str) -> None:
+    said = launcher(group)
+    assert (said.code, said.err) == (0, "") and not re.search(r"\w\.\.\.", said.out)
+    assert said.out == launcher(group, "--help").out
 
 
 @EVERY_COMMAND

@@ -76,6 +76,18 @@ def test_a_sweep_that_does_not_exist_is_a_wrong_request(launcher: Cli, tmp_path:
     assert said.code == 2 and said.err.startswith(f"launcher: {tmp_path}/sweeps: no sweeps here\n")
 
 
+def test_a_sweep_is_told_from_a_run(launcher: Cli, swept: Toy) -> None:
+    said = launcher("stop", "toy-sweep", "--runs-dir", swept.runs)
+    assert said.code == 2 and said.err.startswith(
+        "launcher: toy-sweep: a sweep, not a run\nhint: launcher sweep --help"
+    )
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(launcher: Cli) -> None:
+    said = launcher("sweep", "staus", "latest")
+    assert said.code == 2 and said.err.startswith("launcher: there is no command 'staus' (did you mean status?)\n")
+
+
 def test_a_sweep_over_a_key_that_the_job_lacks_starts_nothing(launcher: Cli, toy: Toy) -> None:
     (toy.path / "sweep.yaml").write_text("metric: score\ntrials: 1\nspace: {task.args.xx: {int: [1, 2]}}\n")
     said = launcher("sweep", toy.path / "job.yaml", "--sweep", toy.path / "sweep.yaml", "--runs-dir", toy.runs)

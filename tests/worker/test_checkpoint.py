@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from launcher import checkpoints, plan
-from launcher.errors import JobFailed
+from launcher.errors import JobFailed, RequestError
 from launcher.manifest import Damaged
 from launcher.plan import Plan
 from launcher.spec import JobSpec, TaskSpec, Training
@@ -122,8 +122,9 @@ def test_weights_of_another_model_are_refused(make: Make, live: dict[str, Tensor
     saved = make()
     saved.save(1, epoch=0, model={"weight": torch.ones(1)}, training=None)
     saved.wait()
-    with pytest.raises(JobFailed, match=said):
+    with pytest.raises(RequestError, match=said) as refusal:
         saved.load_into("step-00000001", live)
+    assert "task.args" in str(refusal.value.hint)
 
 
 def test_other_tools_read_the_weights(make: Make, tmp_path: Path) -> None:

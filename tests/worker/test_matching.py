@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from launcher.errors import JobFailed
+from launcher.errors import RequestError
 from launcher.worker import matching
 from launcher.worker.optimization import Optimization
 from tests.worker import ranks
@@ -55,5 +55,5 @@ def test_moments_of_another_shape_are_refused() -> None:
     model, wider = network(4), network(5)
     optimizer = torch.optim.AdamW(model.parameters())
     stepped(model, optimizer)
-    with pytest.raises(JobFailed, match=r"a parameter of shape \(3, 4\), here \(3, 5\)"):
+    with pytest.raises(RequestError, match=r"a parameter of shape \(3, 4\), here \(3, 5\)"):
         matching.check_shapes("only", torch.optim.AdamW(wider.parameters()), optimizer.state_dict())

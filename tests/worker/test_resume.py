@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launcher.errors import JobFailed
+from launcher.errors import RequestError
 from launcher.spec import Checkpointing, Loader
 from launcher.worker.schedule import Schedulers
 from launcher.worker.state import State
@@ -65,5 +65,5 @@ def test_a_checkpoint_with_other_optimizers_is_refused_by_their_names(tmp_path: 
     plan = ranks.plan_of(job("plain"), tmp_path / "run")
     optimizations: Any = {"generator": None, "judge": None}
     state = State(plan, 0, optimizations, Schedulers({}), None, None)
-    with pytest.raises(JobFailed, match="with the optimizers first, 1, this one has the optimizers generator, judge"):
+    with pytest.raises(RequestError, match="the optimizers first, 1, this one has the optimizers generator, judge"):
         state.load(3, {"validated": True, "latest": {}, "optimizations": {"first": {}, "1": {}}})

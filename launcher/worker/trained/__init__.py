@@ -65,7 +65,7 @@ def load(run_dir: Path, *, checkpoint: str = NEWEST, model: str | None = None) -
     """Build the run's task and put a checkpoint's weights into it.
 
     `checkpoint` is newest, best, or a name; `model` is needed where the task has several. Raises RequestError where
-    there is none of that name, and JobFailed where the checkpoint does not fit the task's code of today.
+    there is none of that name, and where the checkpoint does not fit the task's code of today.
     """
     plan = _alone(RunFolder(run_dir).read_plan(), run_dir)
     about = _chosen(run_dir, checkpoint)
