@@ -83,6 +83,7 @@ def _command(versions: Versions, kind: str, target: Path, packages: Path, archiv
         *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("man", "locale", "doc", "info")),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         *(f"--customize-hook={line}" for line in [ask, *LEAVE_OUT]),
+        *(f"--keyring={place}" for place in KEYRINGS if Path(place).exists()),
         suite,
         str(target),
         *([f"deb {archive} {suite} main"] if archive else _own_sources(suite)),

@@ -38,6 +38,14 @@ def test_a_base_that_differs_from_its_record_says_in_which_package() -> None:
     assert debian.differences(recorded, found) == [f"apt is 2.6.2 {DIGEST}, recorded is 2.6.1 {DIGEST}"]
 
 
+def test_debians_keys_are_taken_from_wherever_this_machine_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian, "KEYRINGS", (str(tmp_path), str(tmp_path / "absent.gpg")))
+    argv = debian._command(versions.read(), "runtime", tmp_path / "tar", tmp_path / "packages", "http://archive")
+    assert [word for word in argv if "keyring" in word] == [f"--keyring={tmp_path}"]
+
+
 @pytest.mark.parametrize("kind", ["runtime", "devel"])
 def test_every_package_of_a_base_is_recorded_with_its_digest(kind: str) -> None:
     lines = debian.record_path(versions.ROOT, kind).read_text().splitlines()[1:]
