@@ -11,9 +11,10 @@ import dataclasses
 import os
 import platform
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from launcher import machine
 from launcher.backends import container, ssh
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 NETWORK = "launcher"
 """Kept between runs; containers reach each other on it, and nothing else reaches them."""
 INTERFACE = "eth0"
+DONE = {
+    "kill": "its container was sent signal {signal} by someone else than the launcher",
+    "oom": "a process of its container was ended because the memory was full",
+}
+"""The engine's events that end a container, and how they are told."""
 
 
 def settle(spec: JobSpec, job_path: Path) -> JobSpec:
@@ -90,7 +96,9 @@ def prepare(plan: Plan, _folder: RunFolder, tell: Tell) -> None:
 
 
 def collect(plan: Plan, _folder: RunFolder, _lost: Sequence[str] | None, tell: Tell) -> None:
-    """After an attempt: no container is left."""
+    """After an attempt: what the engine saw done to its containers is told, and none of them is left."""
+    for text in _done_to_containers(plan):
+        tell({"event": "warning", "text": text})
     _remove_containers(plan.run_id, tell)
 
 
@@ -121,13 +129,17 @@ def _digest(spec: JobSpec) -> str | None:
 def _argv(plan: Plan, node_rank: int) -> tuple[str, ...]:
     return (
         *("docker", "run", "--rm", "--interactive", *container.CONFINED, "--network", NETWORK),
-        *("--name", f"{plan.run_id}-{plan.attempt}-{node_rank}", "--hostname", f"node-{node_rank}"),
+        *("--name", _name(plan, node_rank), "--hostname", f"node-{node_rank}"),
         *("--label", f"{container.LABEL}={plan.run_id}", "--user", _user(plan)),
         *("--volume", f"{plan.run_dir}:{plan.run_dir}", "--volume", f"{plan.job_dir}:{plan.job_dir}:ro"),
         *container.data(plan.spec),
         *("--workdir", plan.job_dir, *_gpus(plan, node_rank), plan.spec.image),
         *("python", "-P", "-m", "launcher.node"),
     )
+
+
+def _name(plan: Plan, node_rank: int) -> str:
+    return f"{plan.run_id}-{plan.attempt}-{node_rank}"
 
 
 def _gpus(plan: Plan, node_rank: int) -> tuple[str, ...]:
@@ -192,6 +204,17 @@ def _require_architecture(image: Image) -> None:
         raise EnvironmentUnfit(
             f"image: it is made for {made_for}, this machine is {here}", hint="build it on this machine"
         )
+
+
+def _done_to_containers(plan: Plan) -> Iterator[str]:
+    """What the attempt's node programs cannot tell themselves: they were killed, or the kernel ran out of memory."""
+    asked = {"label": f"{container.LABEL}={plan.run_id}", "event": list(DONE)}
+    names = {_name(plan, node_rank): node_rank for node_rank in range(plan.nodes)}
+    now: Any = time.time()  # the engine takes fractions of a second, of which the SDK's types do not know
+    for event in engine.connect().events(since=0, until=now, filters=asked, decode=True):
+        about = event["Actor"]["Attributes"]
+        if about["name"] in names:
+            yield f"node {names[about['name']]}: {DONE[event['Action']].format(**about)}"
 
 
 def _remove_containers(run_id: str, tell: Tell) -> None:

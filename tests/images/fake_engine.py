@@ -23,6 +23,8 @@ GOOD: dict[str, Any] = {
         "SecurityOptions": ["name=seccomp,profile=builtin"],
         "CDISpecDirs": [],
     },
+    "/events": {"Action": "kill", "Actor": {"Attributes": {"name": "another-1-0", "signal": "9"}}},
+    "/containers/json": [],
     f"/images/{DIGEST}/json": {
         "Id": DIGEST,
         "Architecture": "amd64",

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from launcher import jobfile
+from launcher import jobfile, plan, store
 from launcher.backends import docker
 from launcher.errors import EnvironmentUnfit, RequestError
 from launcher.images import build, diff, engine, versions
+from launcher.plan import Machine, Plan
 from launcher.spec import JobSpec
 from tests.images.fake_engine import DIGEST, answering
 
@@ -116,3 +117,34 @@ def test_an_image_without_cuda_leaves_a_job_on_the_cpu(tmp_path: Path, monkeypat
         with pytest.raises(EnvironmentUnfit, match="cpu holds no CUDA") as caught:
             settled("resources.device=cuda")
     assert caught.value.hint == "--set image=cu130"
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        ("kill", "node 1: its container was sent signal 9 by someone else than the launcher"),
+        ("oom", "node 1: a process of its container was ended because the memory was full"),
+    ],
+)
+def test_what_the_engine_saw_done_to_a_container_is_told(
+    action: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = planned()
+    event = {"Action": action, "Actor": {"Attributes": {"name": "run-1-1", "signal": "9"}}}
+    heard: list[dict[str, Any]] = []
+    with answering(tmp_path, monkeypatch, events=event):
+        docker.collect(decided, store.RunFolder(tmp_path), None, heard.append)
+    assert [event["text"] for event in heard] == [told]
+
+
+def test_what_was_done_to_another_runs_container_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[dict[str, Any]] = []
+    with answering(tmp_path, monkeypatch):
+        docker.collect(planned(), store.RunFolder(tmp_path), None, heard.append)
+    assert heard == []
+
+
+def planned() -> Plan:
+    spec = jobfile.load(JOB, ["backend=docker", f"image={DIGEST}", "resources.nodes=2"])
+    here = Machine(cores=4, gpus=0, bf16=True)
+    return plan.make(spec, run_id="run", run_dir=Path("/runs/run"), job_dir=JOB.parent, machine=here)
