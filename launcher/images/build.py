@@ -177,7 +177,7 @@ def _labels(root: Path, request: Request, lock: str, bases: dict[str, Path]) -> 
         **({"org.opencontainers.image.revision": commit} if commit else {}),
         "launcher.variant": variant.name,
         "launcher.torch": variant.torch,
-        "launcher.lock": f"sha256:{hashlib.sha256(lock.encode()).hexdigest()}",
+        "launcher.lock": locks.digest(lock),
         "launcher.base": f"sha256:{debian.digest(bases[request.target])}",
     }
 

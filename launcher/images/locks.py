@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -98,6 +99,11 @@ def read(root: Path, name: str) -> str:
         return path(root, name).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise EnvironmentUnfit(f"{path(root, name)} is missing", hint="make it: launcher images lock") from None
+
+
+def digest(text: str) -> str:
+    """What an image's label calls a lock."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _entries(text: str) -> Iterator[str]:

@@ -101,6 +101,20 @@ def _locked(subject: Subject) -> str:
     return f"{len(held)} distributions"
 
 
+def _set_up(subject: Subject) -> str:
+    image = subject.client.images.get(subject.built.digest)
+    settings, lock = image.attrs["Config"], locks.digest(locks.read(subject.root, subject.variant.name))
+    need(image.labels.get("launcher.lock") == lock, f"its label names another lock: {image.labels}")
+    need(image.labels.get("org.opencontainers.image.revision") == subject.built.commit, f"its labels: {image.labels}")
+    for name, wanted in {"User": "10001:10001", "StopSignal": "SIGTERM", "Entrypoint": ["/usr/bin/tini", "--"]}.items():
+        need(settings[name] == wanted, f"{name} is {settings[name]}")
+    health = (settings.get("Healthcheck") or {}).get("Test", [])[1:]
+    need((subject.target == "runtime") == ("envcheck" in health), f"its health is asked by {health}")
+    subject.succeed(health or ["true"])
+    asked = ", health by envcheck" if health else ""
+    return f"commit {subject.built.commit}, lock {lock[:19]}…, tini, SIGTERM{asked}"
+
+
 def _bare(subject: Subject) -> str:
     said = subject.run(["sh", "-c", LOOK])[1].split()
     need(said[0] == "10001", f"it runs as {said[0]}")
@@ -204,6 +218,7 @@ _COMMON: dict[str, Trial] = {
     "envcheck finds it fit, and as its pins say": _fit,
     "torch reports the pinned CUDA, cuDNN and NCCL": _versions,
     "what is installed is what the lock says": _locked,
+    "its labels and settings are as written": _set_up,
     "any --user can use it": _anyone,
 }
 TRIALS: dict[str, dict[str, Trial]] = {

@@ -7,12 +7,13 @@ import re
 import subprocess
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from launcher.errors import EnvironmentUnfit, RequestError
-from launcher.images import apptainer, audit, build, engine, materials, versions, wheels
+from launcher.images import apptainer, audit, build, engine, locks, materials, trial, versions, wheels
 from launcher.images.build import Built, Request
 from launcher.images.subject import Skipped, Subject
 
@@ -145,6 +146,33 @@ def test_a_wheel_with_another_digest_is_refused_by_name(tmp_path: Path, monkeypa
         wheels.fetch(PINS, PINS.variant("cu130"), lock, "x86_64", tmp_path / "fetched")
     assert "DO NOT MATCH THE HASHES" in caught.value.message
     assert not list((tmp_path / "fetched").glob("*.whl"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "fault"),
+    [
+        ({"launcher.lock": "sha256:other"}, {}, "names another lock"),
+        ({"org.opencontainers.image.revision": "other"}, {}, "its labels"),
+        ({}, {"User": "0:0"}, "User is 0:0"),
+        ({}, {"StopSignal": "SIGKILL"}, "StopSignal is SIGKILL"),
+        ({}, {"Healthcheck": None}, r"its health is asked by \[\]"),
+    ],
+)
+def test_an_image_that_is_labelled_or_set_up_otherwise_fails(
+    labels: dict[str, str], settings: dict[str, Any], fault: str
+) -> None:
+    commit, lock = {"org.opencontainers.image.revision": BUILT.commit}, locks.digest(locks.read(versions.ROOT, "cpu"))
+    good = {
+        "User": "10001:10001",
+        "StopSignal": "SIGTERM",
+        "Entrypoint": ["/usr/bin/tini", "--"],
+        "Healthcheck": {"Test": ["CMD", "python", "-m", "envcheck"]},
+    }
+    image = SimpleNamespace(labels={"launcher.lock": lock, **commit, **labels}, attrs={"Config": {**good, **settings}})
+    client = SimpleNamespace(images=SimpleNamespace(get=lambda _digest: image))
+    subject = Subject(versions.ROOT, PINS.variant("cpu"), "runtime", BUILT, client)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match=fault):
+        trial._set_up(subject)
 
 
 @pytest.mark.parametrize(("free", "reason"), [(1 << 20, "the disk of .* is full"), (1 << 40, "nothing was tagged$")])
