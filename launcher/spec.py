@@ -20,6 +20,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Numerics = Literal["exact", "fast"]
 FreedMemory = Literal["auto", "keep", "return"]
 Mode = Literal["min", "max"]
+Overlap = Literal["none", "files", "all"]
 FailureClass = Literal["preemption", "hardware", "capacity", "environment", "hang", "user"]
 BackendName = Literal["local", "ssh", "slurm", "docker", "kubernetes"]
 
@@ -112,6 +113,9 @@ class Checkpointing(Section):
     """When to save: after each epoch, or every so many steps; the last step is always saved."""
     keep: Annotated[int, at_least(2)] = 2
     """How many of the newest verified checkpoints to keep, beside the best one."""
+    overlap: Overlap = "files"
+    """What of a save goes on beside the training. none: nothing, so a death costs at most `every` steps; files: the
+    writing, once the state is copied; all: the copying too, until an optimizer steps, if only it changes weights."""
     best: Best | None = None
     """Keep the checkpoint with the best validation metric too."""
     resume: str = "never"

@@ -45,6 +45,11 @@ def test_a_lightning_module_is_not_shared_out() -> None:
     assert "task.kind is lightning" in fault(LIGHTNING, "parallel.strategy=fsdp2")
 
 
+@pytest.mark.parametrize("job", [(LIGHTNING,), (JOB, "parallel.strategy=fsdp2")])
+def test_copies_that_nothing_would_overlap_are_not_left_for_later(job: tuple[str, ...]) -> None:
+    assert "checkpoint.overlap" in fault(*job, "checkpoint.overlap=all")
+
+
 SHARDS_AND_COPIES = ("parallel.strategy=fsdp2", "ssh.sync=rsync")
 
 

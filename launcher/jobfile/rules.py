@@ -100,6 +100,18 @@ def _resume_is_a_run(data: dict[str, Any]) -> Findings:
         yield ("checkpoint", "resume"), f"{shown(resume)} is not one of never, auto, or the id of a run"
 
 
+def _copies_can_overlap(data: dict[str, Any]) -> Findings:
+    if _text(data, "checkpoint", "overlap") != "all":
+        return
+    if _text(data, "task", "kind") == "lightning":
+        why = "Lightning makes its forward and backward pass within the optimizer's step"
+    elif _text(data, "parallel", "strategy") == "fsdp2":
+        why = "with parallel.strategy fsdp2 all ranks copy together"
+    else:
+        return
+    yield ("checkpoint", "overlap"), f"'all' leaves copies for the next forward and backward pass, and {why}; use files"
+
+
 def _variables_can_be_set(data: dict[str, Any]) -> Findings:
     variables = data.get("env")
     if not isinstance(variables, dict):
@@ -190,6 +202,7 @@ RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (
     _length_is_given_once,
     _metrics_have_a_direction,
     _resume_is_a_run,
+    _copies_can_overlap,
     _variables_can_be_set,
     _trainer_is_lightnings,
     _levers_are_the_kinds_own,

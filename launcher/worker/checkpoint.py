@@ -8,7 +8,7 @@ import json
 import mmap
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import torch
 import xxhash
 from torch import Tensor
+from torch.optim import Optimizer
 
 from launcher import checkpoints
 from launcher.errors import JobFailed, RequestError
@@ -25,6 +26,7 @@ from launcher.manifest import Damaged, FileDigest, Manifest, check, lost_data_is
 from launcher.plan import Plan
 from launcher.worker import shards, tensors, tree
 from launcher.worker.crew import Crew
+from launcher.worker.overlap import Overlap
 from launcher.worker.reading import owned
 
 Events = Callable[[str, Mapping[str, Any]], None]
@@ -60,24 +62,37 @@ class Checkpoints:
         self._fence = checkpoints.claim(Path(plan.run_dir), plan.attempt) if rank == 0 else None
         self._events = events or (lambda event, fields: None)
         self._buffers = {name: tensors.Buffer(pinned=plan.device == "cuda") for name in (_MODEL, _STATE)}
+        self._overlap = Overlap()
         self._crew: Crew | None = None
         self._known = set[str]()
         self._writer: threading.Thread | None = None
         self._error: BaseException | None = None
         self.newest = plan.resume_from
 
-    def save(self, step: int, *, epoch: int, model: Mapping[str, Tensor], training: Any, protect: bool = False) -> None:
+    def save(
+        self,
+        step: int,
+        *,
+        epoch: int,
+        model: Mapping[str, Tensor],
+        training: Any,
+        protect: bool = False,
+        optimizers: Iterable[Optimizer] = (),
+    ) -> None:
         """Save the state after `step` steps; call it on every rank.
 
         Returns when the state is copied; the caller may then change it. Files are written in the background; what goes
         wrong there is raised by the next `save` or `wait`. The newest checkpoint saved with `protect` is not pruned.
+        The job may ask for more of it in the background, or for less (`checkpoint.overlap`): until they step, what the
+        `optimizers` change is being copied yet; or the checkpoint stands when this returns.
         """
         self.wait()
+        overlap = self._plan.spec.checkpoint.overlap
         if self._plan.sharded:
             self._crew = self._crew or Crew()
             contents = self._shared_snapshot(model, training, self._crew)
         elif self._fence is not None:
-            contents = self._snapshot(model, training)
+            contents = self._snapshot(model, training, optimizers if overlap == "all" else ())
         else:
             return
         manifest = Manifest(
@@ -91,6 +106,8 @@ class Checkpoints:
         )
         self._writer = threading.Thread(target=self._write, args=(manifest, contents), name="checkpoint")
         self._writer.start()
+        if overlap == "none":
+            self.wait()
 
     def wait(self) -> None:
         """Wait until the save under way is committed and verified; raises what went wrong in it."""
@@ -121,14 +138,18 @@ class Checkpoints:
 
         return self._load(name, copy_in, model)
 
-    def _snapshot(self, model: Mapping[str, Tensor], training: Any) -> checkpoints.Contents:
+    def _snapshot(
+        self, model: Mapping[str, Tensor], training: Any, optimizers: Iterable[Optimizer]
+    ) -> checkpoints.Contents:
+        self._overlap.begin(optimizers)
         encoded, state = tree.encode(training)
         contents = {
-            _MODEL: [self._buffers[_MODEL].snapshot(model)],
-            _STATE: [self._buffers[_STATE].snapshot(state)],
+            _MODEL: [self._buffers[_MODEL].snapshot(model, self._overlap.leave)],
+            _STATE: [self._buffers[_STATE].snapshot(state, self._overlap.leave)],
             _TREE: _as_json(encoded),
         }
         self._wait_for_copies()
+        self._overlap.start()
         return contents
 
     def _shared_snapshot(self, model: Mapping[str, Tensor], training: Any, crew: Crew) -> checkpoints.Contents:
@@ -148,6 +169,7 @@ class Checkpoints:
 
     def _write(self, manifest: Manifest, contents: checkpoints.Contents) -> None:
         try:
+            self._overlap.finish()
             if self._crew is None:
                 self.newest = self._save(manifest, contents, checkpoints.ALONE)
             elif self._fence is None:

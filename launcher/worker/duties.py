@@ -134,7 +134,10 @@ class Duties:
             self.metrics.sync()
         training = {**self.state.tree(), **more}
         epoch = self.timetable.epoch(step)
-        self.context.checkpoints.save(step, epoch=epoch, model=weights, training=training, protect=protect)
+        optimizers = [each.optimizer for each in self.state.optimizations.values()]
+        self.context.checkpoints.save(
+            step, epoch=epoch, model=weights, training=training, protect=protect, optimizers=optimizers
+        )
         self.context.heart.beat(step, BETWEEN)
 
     def outcome(self, *, stopped: bool) -> Outcome:

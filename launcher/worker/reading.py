@@ -14,7 +14,7 @@ import xxhash
 from torch import Tensor
 
 from launcher.manifest import CHUNK, Damaged, FileDigest, check, digest_of, lost_data_is_damage
-from launcher.worker import tensors
+from launcher.worker import memory, tensors
 
 ALIGNMENT = 64
 TOGETHER = 256
@@ -36,9 +36,9 @@ def owned(folder: Path, file: str, expected: FileDigest | None) -> dict[str, Ten
             raise
         found = _places(layout)
         digest = xxhash.xxh3_128(header)
-        read = len(header) + _read(opened.fileno(), len(header), [memory for _, memory in found], digest)
+        read = len(header) + _read(opened.fileno(), len(header), [place for _, place in found], digest)
     check(folder.name, file, expected, FileDigest(size=read, xxh3_128=digest.hexdigest()))
-    stored = {slot.name: memory.view(slot.dtype).view(slot.shape) for slot, memory in found}
+    stored = {slot.name: place.view(slot.dtype).view(slot.shape) for slot, place in found}
     return stored | {name: stored[owner] for name, owner in layout.aliases.items()}
 
 
@@ -57,9 +57,9 @@ def _header(descriptor: int, size: int) -> tuple[bytes, tensors.Layout]:
 def _places(layout: tensors.Layout) -> list[tuple[tensors.Slot, Tensor]]:
     """Memory (uint8) for each tensor, all of it in one piece."""
     steps = [-(-slot.bytes // ALIGNMENT) * ALIGNMENT for slot in layout.slots]
-    memory = tensors.pages(sum(steps))
+    whole = memory.pages(sum(steps))
     begins = itertools.accumulate(steps, initial=0)
-    return [(slot, memory[begin : begin + slot.bytes]) for slot, begin in zip(layout.slots, begins, strict=False)]
+    return [(slot, whole[begin : begin + slot.bytes]) for slot, begin in zip(layout.slots, begins, strict=False)]
 
 
 def _read(descriptor: int, offset: int, places: Sequence[Tensor], digest: xxhash.xxh3_128) -> int:

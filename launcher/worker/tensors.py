@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from launcher.errors import JobFailed
+from launcher.worker import memory
 
 CODES: dict[torch.dtype, str] = {
     torch.float64: "F64",
@@ -39,6 +39,8 @@ CODES: dict[torch.dtype, str] = {
 METADATA = "__metadata__"
 LENGTH = 8
 """Bytes at the beginning of a file that say how long its header is."""
+
+Leave = Callable[[Tensor, Tensor], bool]
 
 _DTYPES = {code: dtype for dtype, code in CODES.items()}
 _LENGTH = struct.Struct("<Q")
@@ -129,16 +131,18 @@ class Buffer:
         self._layout: Layout | None = None
         self._views: list[tuple[str, Tensor]] = []
 
-    def snapshot(self, tensors: Mapping[str, Tensor]) -> memoryview:
+    def snapshot(self, tensors: Mapping[str, Tensor], leave: Leave = lambda into, source: False) -> memoryview:
         """Copy the tensors; returns the file's bytes, which hold until the next snapshot.
 
-        Copies from a GPU are only queued: wait for its stream before reading the bytes.
+        Copies from a GPU are only queued: wait for its stream before reading the bytes. Where `leave(into, source)` is
+        true it makes the copy itself.
         """
         layout = Layout.of(tensors)
         if layout != self._layout:
             self._arrange(layout)
         for name, view in self._views:
-            view.copy_(tensors[name].detach(), non_blocking=self._pinned)
+            if not leave(view, tensors[name]):
+                view.copy_(tensors[name].detach(), non_blocking=self._pinned)
         return self._image.numpy().data
 
     def _arrange(self, layout: Layout) -> None:
@@ -146,7 +150,7 @@ class Buffer:
         size = len(header) + layout.size
         if size > self._memory.numel():
             self._views, self._image, self._memory = [], _NOTHING, _NOTHING  # the old goes before the new is taken
-            self._memory = _pages(size, pinned=self._pinned)
+            self._memory = _room(size, pinned=self._pinned)
         self._layout, self._image = layout, self._memory[:size]
         self._image[: len(header)] = torch.frombuffer(bytearray(header), dtype=torch.uint8)
         data = self._image[len(header) :]
@@ -174,16 +178,8 @@ def header_length(begin: bytes, size: int) -> int:
     return LENGTH + int(length)
 
 
-def _pages(size: int, *, pinned: bool) -> Tensor:
-    """Memory that starts on a page, as writing past the system's cache needs it."""
-    return torch.empty(size, dtype=torch.uint8, pin_memory=True) if pinned else pages(size)
-
-
-def pages(size: int) -> Tensor:
-    """Fresh memory (uint8, shape [size]). In small pages: where memory is in pieces, to ask for huge ones takes longer
-    than to read a checkpoint."""
-    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return torch.frombuffer(memory, dtype=torch.uint8)[:size]
+def _room(size: int, *, pinned: bool) -> Tensor:
+    return torch.empty(size, dtype=torch.uint8, pin_memory=True) if pinned else memory.pages(size)
 
 
 def _place(name: str, tensor: Tensor) -> tuple[object, ...]:

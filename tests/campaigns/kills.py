@@ -100,7 +100,8 @@ class Trial:
         self.retries = number % 4 >= 2
         shape = ["--nodes", "2", "--procs-per-node", "1"] if number % 2 else []
         again = ["--set", f"retry.max={9 * self.retries}"]
-        self.job = ["run", str(JOB), *of_kind(self.round.kind), *shape, *again, *options]
+        saves = ["--set", f"checkpoint.overlap={overlap_of(number)}"]
+        self.job = ["run", str(JOB), *of_kind(self.round.kind), *shape, *again, *saves, *options]
         self.launcher = scene.start(*self.job)
 
     def carry_out(self, like: Path) -> Round:
@@ -181,7 +182,8 @@ class Trial:
         assert run_dir is not None
         self._wait(lambda: not any(self.scene.alive().values()), "processes of a run that is over", ORPHAN_PATIENCE)
         self.round.legs = timeline.legs(self.scene.events(), self.scene.marks(), ACCUMULATE)
-        self.round.faults += timeline.faults(self.round.legs, closing.EVERY)
+        waits = overlap_of(self.round.number) == "none"
+        self.round.faults += timeline.faults(self.round.legs, closing.EVERY, waits=waits)
         self.round.faults += [f"{name} is left behind" for name in self.scene.litter()]
         self.round.faults += [f"{name} differs" for name in SAME if not _same(run_dir / name, like / name)]
 
@@ -204,6 +206,11 @@ class Trial:
 def kind_of(number: int) -> str:
     """Every fourth round trains another kind of task; with and without retries, on one node and on two."""
     return list(TARGETS)[number // 4 % len(TARGETS)]
+
+
+def overlap_of(number: int) -> str:
+    """Every third round waits for each checkpoint, so that a kill costs no more steps than lie between two."""
+    return ("files", "none", "all" if kind_of(number) != "lightning" else "files")[number % 3]
 
 
 def of_kind(kind: str) -> list[str]:

@@ -67,6 +67,13 @@ def test_lost_steps_are_found(second: Leg, said: str | None) -> None:
     assert next(timeline.faults([leg(0, 0, 8, second.saved), second], every=3), None) == said
 
 
+@pytest.mark.parametrize(("start", "said"), [(5, None), (4, "4 steps were lost at step 8, saving every 3")])
+def test_no_more_steps_than_lie_between_two_saves_are_lost_where_they_are_waited_for(
+    start: int, said: str | None
+) -> None:
+    assert next(timeline.faults([leg(0, 0, 8, 0), leg(10, start, 9, 0)], every=3, waits=True), None) == said
+
+
 @pytest.mark.parametrize(("start", "found"), [(3, []), (0, [0.5])])
 def test_a_death_that_met_a_save_under_way_says_how_long_it_had_taken(start: int, found: list[float]) -> None:
     first = dataclasses.replace(leg(0, 0, 4, 0), steps=(5.0, 6.0, 7.0, 8.0))

@@ -58,16 +58,17 @@ def legs(events: Sequence[Mapping[str, Any]], marks: Sequence[Mark], accumulate:
     return found
 
 
-def faults(ways: Sequence[Leg], every: int) -> Iterator[str]:
+def faults(ways: Sequence[Leg], every: int, *, waits: bool = False) -> Iterator[str]:
     """Broken promises: a saved step that was lost, or more work repeated than two checkpoints can cost.
 
     A checkpoint is written while the training goes on, and the next one waits for it: what is not yet on the disk at a
-    death is never more than one save, and the steps since.
+    death is never more than one save, and the steps since. Where the training `waits` it is one or the other.
     """
+    most = every if waits else 2 * every - 1
     for before, after in pairwise(ways):
         if after.start < before.saved:
             yield f"step {before.saved} was reported as saved and the next attempt began at {after.start}"
-        if before.reached - after.start >= 2 * every:
+        if before.reached - after.start > most:
             yield f"{before.reached - after.start} steps were lost at step {before.reached}, saving every {every}"
 
 

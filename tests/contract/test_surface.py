@@ -107,6 +107,7 @@ JOB_FILE = {
     "loader.ahead": "auto | true or false",
     "checkpoint.every": "epoch | 1..",
     "checkpoint.keep": "2..",
+    "checkpoint.overlap": "none | files | all",
     "checkpoint.best.metric": "text",
     "checkpoint.best.mode": "min | max",
     "checkpoint.resume": "text",

@@ -1,0 +1,104 @@
+"""`checkpoint.overlap: all`: weights and moments are copied while the next forward and backward pass go on.
+
+Nothing changes them before an optimizer steps, and its step waits for the copies. What else is in the state, as a batch
+norm's averages, is copied at once: a forward pass changes it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from launcher.errors import JobFailed
+
+
+@dataclass(frozen=True)
+class Left:
+    """A copy that is still to be made."""
+
+    into: Tensor
+    source: Tensor
+    version: int
+    """Torch's count of the changes made in place."""
+
+
+class Overlap:
+    """The copies of one save at a time, made by the thread that writes the files, or by a GPU beside its work."""
+
+    def __init__(self) -> None:
+        self._left: list[Left] = []
+        self._changed_by_a_step = set[int]()
+        self._watched = set[int]()
+        self._copied = threading.Event()
+        self._copied.set()
+        self._on_device: torch.cuda.Event | None = None
+
+    def begin(self, optimizers: Iterable[Optimizer]) -> None:
+        """Before the state is copied: what only these change may be left for later."""
+        self._left, self._changed_by_a_step = [], set()
+        for each in optimizers:
+            if id(each) not in self._watched:
+                each.register_step_pre_hook(self._wait)
+                self._watched.add(id(each))
+            held = [value for state in each.state.values() for value in state.values() if isinstance(value, Tensor)]
+            held += [parameter for group in each.param_groups for parameter in group["params"]]
+            self._changed_by_a_step |= {tensor.data_ptr() for tensor in held}
+
+    def leave(self, into: Tensor, source: Tensor) -> bool:
+        """Whether this copy is left for `finish`."""
+        if source.data_ptr() not in self._changed_by_a_step or not source.is_contiguous():
+            return False
+        self._left.append(Left(into, source.detach(), source._version))
+        return True
+
+    def start(self) -> None:
+        """In the thread that trains, when all that is left is known."""
+        self._copied.clear()
+        self._on_device = None
+        if any(each.source.is_cuda for each in self._left):
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for each in self._left:
+                    each.into.copy_(each.source, non_blocking=True)
+            self._on_device = stream.record_event()
+
+    def finish(self) -> None:
+        """In the thread that writes: returns when all is copied; raises JobFailed where it was changed meanwhile."""
+        try:
+            if self._on_device is not None:
+                self._on_device.synchronize()
+            for each in self._left if self._on_device is None else ():
+                copy(each)
+            changed = [each for each in self._left if each.source._version != each.version]
+        finally:
+            self._left = []
+            self._copied.set()
+        if changed:
+            shape = tuple(changed[0].source.shape)
+            raise JobFailed(
+                f"a tensor of shape {shape} was changed while a checkpoint copied it, and by no optimizer's step",
+                hint="checkpoint.overlap all is for jobs where nothing else does: --set checkpoint.overlap=files",
+            )
+
+    def _wait(self, *_: Any) -> None:
+        if self._on_device is not None:
+            torch.cuda.current_stream().wait_event(self._on_device)
+        else:
+            self._copied.wait()
+
+
+def copy(left: Left) -> None:
+    """By one core, beside those that train; torch would take as many again."""
+    np.copyto(_bytes(left.into), _bytes(left.source))
+
+
+def _bytes(tensor: Tensor) -> Any:
+    return tensor.reshape(-1).view(torch.uint8).numpy()
