@@ -45,7 +45,8 @@ def steps(
 ) -> Iterator[tuple[int, Any]]:
     """The steps that are left, as (number, batches). After each: the log, the checkpoint, the stop, as they are due.
 
-    Order and randomness are functions of seed and step, so a resume is exact. Without data a batch is None.
+    Order and randomness are functions of seed and step, so a resume is exact. Without data a batch is None,
+    and none need be taken.
     """
     return _session().steps(data, collate)
 

@@ -22,6 +22,9 @@ from launcher.worker.saved import Saved
 from launcher.worker.state import State
 from launcher.worker.stop import Store
 
+BEFORE_ITS_BATCHES = -1
+"""The microstep of what a program draws in a step before it takes a batch, or without one."""
+
 
 class Microbatches:
     """The batches of one optimizer step on this process, each with its generators set when it is taken."""
@@ -38,11 +41,10 @@ class Microbatches:
 
     def __iter__(self) -> Iterator[Any]:
         while self.left:
-            context, microstep = self._session.context, self._count - self.left
+            microstep = self._count - self.left
             self.left -= 1
-            batch = to_device(next(self._source), context.device)
-            words = (context.seed, seeding.STEP, self._step, microstep, context.rank)
-            seeding.seed_all(seeding.mix(*words), context.device)
+            batch = to_device(next(self._source), self._session.context.device)
+            self._session.seed(self._step, microstep)
             yield batch
 
 
@@ -79,6 +81,7 @@ class Session:
             step = duties.begin_step()
             self._rates = learning_rates(duties.state.optimizations)  # the script may advance its schedule within
             batches = Microbatches(self, step, source, duties.timetable.accumulate)
+            self.seed(step, BEFORE_ITS_BATCHES)
             yield step, batches
             self._pass_over_the_rest(batches)
             self._end_step(duties)
@@ -87,6 +90,11 @@ class Session:
                 return
             if self._improved or duties.state.stops_early or duties.timetable.saves(step):
                 self.save(protect=self._improved)
+
+    def seed(self, step: int, microstep: int) -> None:
+        """Set all generators, for what the program draws from here on."""
+        words = (self.context.seed, seeding.STEP, step, microstep, self.context.rank)
+        seeding.seed_all(seeding.mix(*words), self.context.device)
 
     def validates(self) -> bool:
         """Whether the job asks for a validation after this step."""

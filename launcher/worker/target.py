@@ -129,11 +129,13 @@ def _nearest(given: Mapping[str, Any], signature: inspect.Signature) -> str:
 
 def mistaken(task: TaskSpec, returned: Any) -> RequestError:
     """The target gave something else than its kind takes: what it is, and the kind that would take it."""
-    what = type(returned).__name__
-    names = {base.__name__ for base in type(returned).__mro__}
-    fits = next((kind for kind, name in RETURNS.items() if name in names and kind != task.kind), None)
+    what, parts = type(returned).__name__, [returned]
     if isinstance(returned, Mapping):
-        what = f"a dict with {', '.join(map(str, returned)) or 'nothing'}"
+        what, parts = f"a dict with {', '.join(map(str, returned)) or 'nothing'}", list(returned.values())
+    elif isinstance(returned, tuple):
+        what, parts = f"a tuple of {', '.join(type(each).__name__ for each in returned) or 'nothing'}", list(returned)
+    names = {base.__name__ for part in parts for base in type(part).__mro__}
+    fits = next((kind for kind, name in RETURNS.items() if name in names and kind != task.kind), None)
     return RequestError(
         f"task.target {task.target} gave {what}; task.kind {task.kind} takes {TAKES[task.kind]}",
         hint=f"--set task.kind={fits} takes {TAKES[fits]}" if fits else f"end the target with {ENDS[task.kind]}",

@@ -116,6 +116,8 @@ def test_a_logger_of_the_frameworks_own_keeps_working(bench: Bench, kind: str, w
 WRONG = [
     ("native", "target_lightning.py:build", "request", "gave Module", "task.kind=lightning"),
     ("native", "targets_ignite.py:only_engine", "request", "gave Engine", "task.kind=ignite"),
+    ("native", "targets_lightning.py:with_datamodule", "request", "tuple of WithoutData, Data", "task.kind=lightning"),
+    ("native", "targets_ignite.py:engine", "request", "a dict with trainer, data, to_save", "task.kind=ignite"),
     ("lightning", "native", "request", "gave Task", "task.kind=native"),
     ("lightning", "bare", "request", "gave Linear", "return module"),
     ("lightning", "with_too_much", "user", "'trainer'", "callbacks"),

@@ -12,7 +12,7 @@ from launcher import script
 from launcher.errors import RequestError
 from launcher.spec import EarlyStop
 from launcher.worker.tasks.script import arguments
-from tests.frameworks.bench import Bench, job, plan_of, warnings
+from tests.frameworks.bench import Bench, job, lines, plan_of, warnings
 
 FREE: dict[str, Any] = {"training": {}}
 """No length: the script promises no steps."""
@@ -111,8 +111,19 @@ def test_a_loop_of_its_own_reports_saves_and_stops(bench: Bench, program: Any, t
     stopped = bench.train(plan_of(job("script", target), tmp_path / "run"))[0]
     assert (stopped["state"], stopped["step"], stopped["checkpoint"]) == ("stopped", 4, "step-00000004")
     assert bench.run(job("script", target), tmp_path / "run", attempt=2)["step"] == 8
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6, 8]
+    assert [line["step"] for line in lines(tmp_path / "run")] == [2, 4, 6, 8]
+
+
+def test_what_a_loop_without_data_draws_goes_on_as_it_was(bench: Bench, program: Any, tmp_path: Path) -> None:
+    target = program(
+        "import random, numpy, torch\nfrom launcher import script\nscript.load(model=torch.nn.Linear(1, 1))\n"
+        "for step, _ in script.steps():\n"
+        "    script.log(loss=random.random() + numpy.random.rand(), moved=torch.rand(()))\n"
+    )
+    bench.run(job("script", target), tmp_path / "whole")
+    bench.train(plan_of(job("script", target), tmp_path / "killed"), KILL_AT="5")
+    bench.run(job("script", target), tmp_path / "killed", attempt=2)
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
 
 
 def test_a_program_that_does_not_look_is_ended_by_a_stop(bench: Bench, program: Any, tmp_path: Path) -> None:
