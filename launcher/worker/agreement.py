@@ -11,7 +11,7 @@ Said = TypeVar("Said")
 
 def of_all_ranks(mine: Said) -> list[Said]:
     """What each rank has, in the order of the ranks."""
-    if not _several():
+    if not several():
         return [mine]
     reports: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(reports, mine)
@@ -20,12 +20,13 @@ def of_all_ranks(mine: Said) -> list[Said]:
 
 def of_rank_0(mine: Said) -> Said:
     """Rank 0's, everywhere: what follows from it must be one decision."""
-    if not _several():
+    if not several():
         return mine
     shared = [mine]
     dist.broadcast_object_list(shared, src=0)
     return shared[0]
 
 
-def _several() -> bool:
+def several() -> bool:
+    """Whether there are others, and a process group to talk to them."""
     return dist.is_initialized() and dist.get_world_size() > 1

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 
 from launcher.heartbeat import Heart
 from launcher.plan import Plan
 from launcher.worker import use
+from launcher.worker.agreement import several
 from launcher.worker.checkpoint import Checkpoints
 from launcher.worker.events import Events
-from launcher.worker.stop import Stop
+from launcher.worker.stop import Stop, Store
 
 
 @dataclass(kw_only=True)
@@ -44,6 +46,11 @@ class Context:
     @property
     def seed(self) -> int:
         return self.plan.spec.training.seed
+
+    def listen(self) -> None:
+        """Let the wish to stop come from every rank, from here on."""
+        if several():
+            self.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Tell the run of each, once for all ranks."""

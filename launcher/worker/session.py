@@ -20,7 +20,6 @@ from launcher.worker.losses import Losses
 from launcher.worker.optimization import learning_rates
 from launcher.worker.saved import Saved
 from launcher.worker.state import State
-from launcher.worker.stop import Store
 
 BEFORE_ITS_BATCHES = -1
 """The microstep of what a program draws in a step before it takes a batch, or without one."""
@@ -198,8 +197,8 @@ class Session:
         self._scalars = {}
 
     def _listen(self) -> None:
-        if not self._listens and dist.is_initialized() and dist.get_world_size() > 1:
-            self.context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
+        if not self._listens:
+            self.context.listen()
         self.used = self._listens = True
 
 

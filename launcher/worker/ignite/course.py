@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import Tensor
 
@@ -20,7 +19,6 @@ from launcher.worker.models import Weights
 from launcher.worker.optimization import learning_rates
 from launcher.worker.saved import Saved
 from launcher.worker.state import State
-from launcher.worker.stop import Store
 
 
 class Course:
@@ -55,8 +53,7 @@ class Course:
     def run(self) -> Outcome:
         """Let the engine run from where the training is to its end, or until it is asked to stop."""
         times, step = self.duties.timetable, self.duties.state.step
-        if self.context.world_size > 1:
-            self.context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
+        self.context.listen()
         length = times.steps_per_epoch * times.accumulate
         max_epochs = -(-times.total_steps // times.steps_per_epoch)
         if step < times.total_steps and not self._ended and not self.duties.state.stops_early:

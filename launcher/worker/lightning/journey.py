@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from launcher import checkpoints
@@ -27,7 +26,6 @@ from launcher.worker.models import share
 from launcher.worker.optimization import settle
 from launcher.worker.schedule import Schedulers
 from launcher.worker.state import State
-from launcher.worker.stop import Store
 
 
 class Stopped(Exception):
@@ -164,8 +162,7 @@ class Journey:
             self.loaded = None
         duties.open_metrics()
         self.batches = epochs.EpochBatches(batches, duties, context)
-        if context.world_size > 1:
-            context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
+        context.listen()
 
     def _check_optimizers(self, resumed: Mapping[str, Any]) -> None:
         """Lightning has given each optimizer the state of its place, and asked no further."""

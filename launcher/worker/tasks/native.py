@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
-import torch.distributed as dist
 from torch.optim import Optimizer
 
 from launcher.task import Task
@@ -20,7 +18,6 @@ from launcher.worker.models import Models
 from launcher.worker.optimization import Optimization, learning_rates
 from launcher.worker.schedule import Schedule
 from launcher.worker.state import State
-from launcher.worker.stop import Store
 
 
 def run(context: Context) -> Outcome:
@@ -32,8 +29,7 @@ def run(context: Context) -> Outcome:
     loop.duties.resume()
     remaining = batches.remaining(loop.duties.state.step)
     microbatches = Stream(batches, remaining, context.plan, pin_memory=context.plan.levers.pin)
-    if context.world_size > 1:
-        context.stop.listen(cast(Store, dist.distributed_c10d._get_default_store()))
+    context.listen()
     stopped = loop.run(transfer.ahead(iter(microbatches), context))
     return loop.duties.outcome(stopped=stopped)
 
