@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,15 @@ def test_a_stopped_run_goes_on_to_the_native_loops_bits(
     assert stopped[0]["checkpoint"] == f"step-{stopped[0]['step']:08d}"
     outcome = bench.run(spec, tmp_path / "run", attempt=2)
     assert result(outcome, tmp_path / "run") == undisturbed("two")
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_a_finished_training_goes_on_where_its_job_is_given_a_longer_one(
+    bench: Bench, undisturbed: Undisturbed, kind: str, tmp_path: Path
+) -> None:
+    longer = of_kind(kind, "alone")
+    bench.run(dataclasses.replace(longer, training=dataclasses.replace(longer.training, epochs=1)), tmp_path / "run")
+    assert bench.run(longer, tmp_path / "run", attempt=2)["weights_sha256"] == undisturbed("alone")[0]
 
 
 PAIRS = [(before, after) for before in TARGETS for after in TARGETS if before != after]

@@ -48,6 +48,7 @@ class Course:
         self._resumed = self.duties.resume()
         context.warn(saved.load(self._resumed))
         self._ended = bool((self._resumed or {}).get("ended"))
+        """Whether the target's own handlers ended it before its last step."""
         self.data = epochs.EpochBatches(batches, self.duties, context)
 
     def run(self) -> Outcome:
@@ -69,7 +70,7 @@ class Course:
                 self.context.warn(gathered.put_back(self.trainer, self._resumed, ranks, within_epoch=within))
             self.trainer.run(self.data, max_epochs=max_epochs, epoch_length=length)
             if not self._stop:
-                self._ended = True
+                self._ended = self.duties.state.step < times.total_steps
                 self._commit()
         return self.duties.outcome(stopped=self._stop)
 

@@ -47,6 +47,7 @@ class Journey:
         self.loaded: Loaded | None = None
         self.trainer: Any = None
         self.ended = False
+        """Whether the module's own callbacks ended it before its last step."""
         self._losses: list[Tensor] = []
         self._rates: dict[str, float] = {}
         self._resumed: Mapping[str, Any] = {}

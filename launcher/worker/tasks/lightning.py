@@ -33,7 +33,7 @@ def run(context: Context) -> Outcome:
     stopped = _fit(trainer, given, context, journey)
     assert journey.duties is not None  # noqa: S101  (fit has asked for the training loader)
     if not stopped:
-        journey.ended = True
+        journey.ended = journey.duties.state.step < journey.duties.timetable.total_steps
         journey.save()
         if given.tests():
             trainer.test(given.model, dataloaders=given.test_dataloaders, datamodule=given.datamodule)
