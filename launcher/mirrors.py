@@ -26,6 +26,8 @@ class Mirrors:
     def __init__(self, folder: RunFolder, plan: Plan, tell: Listener) -> None:
         self._folder = folder
         self._names = trackers.wanted(plan.spec)
+        # Not the run's, by which what is left of an attempt is ended, and not none: that may be the run's, too.
+        self._mark = f"{plan.run_id}/trackers"
         self._tell = tell
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -42,8 +44,7 @@ class Mirrors:
             log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             argv = [sys.executable, "-P", "-m", "launcher.trackers", str(self._folder.path), name]
             with log.open("ab") as output:
-                # Without the run's mark: what is left of an attempt's processes is ended by it.
-                environ = {**os.environ, processes.MARK: ""}
+                environ = {**os.environ, processes.MARK: self._mark}
                 self._running[name] = shell.start(argv, env=environ, stdout=output, stderr=output)
         return self
 
@@ -61,6 +62,8 @@ class Mirrors:
                 process.kill()
                 process.wait()
             self._ended(name, process)
+        if self._names:
+            processes.end_marked(self._mark)
 
     def _ended(self, name: str, process: subprocess.Popen[bytes]) -> None:
         del self._running[name]

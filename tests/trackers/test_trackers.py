@@ -26,7 +26,7 @@ from launcher.trackers.prometheus import Endpoint
 from launcher.trackers.tail import Tail
 
 ROOT = Path(__file__).parents[2]
-MIRRORS = ("csv", "tensorboard", "mlflow")
+MIRRORS = ("csv", "tensorboard", "mlflow", "wandb")
 JOB = b"name: t\ntask: {target: 'a.py:build', args: {width: 3}}\ntraining: {steps: 9}\n"
 LINES: list[dict[str, Any]] = [
     {"step": 2, "epoch": 1, "loss": 0.5, "lr": 0.1},
@@ -241,5 +241,8 @@ def test_a_real_run_is_mirrored_to_its_end(tmp_path: Path) -> None:
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     assert len((folder / "metrics.csv").read_text().splitlines()) == 6
     assert list((folder / "tensorboard").iterdir())
-    assert (done.stdout + done.stderr).count(b"tracker mlflow failed, and the run goes on without it") == 1
+    (written,) = (folder / "wandb").glob("offline-run-*/*.wandb")  # by a process that W&B's own starts in the meantime
+    assert b"validation_loss" in written.read_bytes()
+    told = done.stdout + done.stderr
+    assert told.count(b"tracker mlflow failed, and the run goes on without it") == told.count(b"tracker ") == 1
     assert len(json.loads((folder / "record.json").read_text())["environment"]) == 64
