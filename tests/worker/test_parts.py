@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from launcher.choices import Levers
 from launcher.errors import JobFailed
 from launcher.levers import ModelOptions
+from launcher.worker import numerics
 from launcher.worker.digest import weights_sha256
 from launcher.worker.losses import LONGEST, Losses
 from launcher.worker.models import Models
@@ -44,6 +45,15 @@ def test_clipping_has_the_bits_of_torchs_own(kinds: tuple[torch.dtype, ...], nor
     torch.nn.utils.clip_grad_norm_(expected, norm)
     for mine, theirs in zip(clipped(gradients, tmp_path, norm), expected, strict=True):
         assert theirs.grad is not None and torch.equal(mine, theirs.grad)
+
+
+def test_exact_numerics_do_not_fill_memory_that_a_kernel_is_about_to_write(tmp_path: Path) -> None:
+    numerics.configure(ranks.plan_of(ranks.job("classifier", training={"steps": 1, "numerics": "exact"}), tmp_path))
+    try:
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.empty(1 << 22).isnan().all()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_the_digest_is_what_its_docstring_spells() -> None:
