@@ -19,6 +19,8 @@ import pytest
 from tests.campaigns.cluster_docker import contain, image, left_in  # noqa: F401
 from tests.cluster.conftest import Run, lab, left_on, slurm, start, submit, torchless  # noqa: F401
 from tests.cluster.lab import NODES, Lab, until
+from tests.cluster.test_containers import contain as contain_on_hosts  # noqa: F401
+from tests.cluster.test_containers import engines  # noqa: F401
 from tests.cluster.unfit import UNFIT
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cluster-faults.md"
@@ -29,27 +31,35 @@ BOUND = 10.0
 HEAD = """# Faults on a cluster, and what becomes of them
 
 Written by `python -m pytest -n 0 tests/campaigns/cluster_table.py`, last on {day} ({cores} cores), never by hand. Two
-machines (network name spaces with their own sshd and slurmd) or two containers, one rank each, `retry: {{max: 1}}`,
-`hang: {{seconds: 5}}`, watched for {watched:g} s. Ranks are stand-ins that only step, so that the seconds are
-launcher's own; *worker killed* is the agent with its ranks; faults are planted on the second node.
+machines (network name spaces with their own sshd, slurmd and container engine), or for `docker` two containers of one
+engine; one rank each, `retry: {{max: 1}}`, `hang: {{seconds: 5}}`, watched for {watched:g} s. Ranks are stand-ins that
+only step, so that the seconds are launcher's own; *worker killed* is the agent with its ranks; faults are planted on
+the second node.
 *Detected*: from the fault to the first word of it, for faults that were there before from the command to its refusal;
 *next step*: from the fault to a step of the next attempt; *orphans*: processes that are left on any node when the run
 is over, {bound:g} s after the fault at the earliest.
 
 Not in the table, because there is nothing to see: containers of one machine share its clock, its disk and one image,
-and the stand-ins of two containers say nothing to each other over their network; Slurm's nodes share the disk that the
-run folder is on. A clock is off where the node's Python reports it so: a container cannot set its own.
+and the stand-ins of two containers say nothing to each other over their network; containers on hosts run one image, by
+its digest, too; Slurm's nodes share the disk that the run folder is on. A clock is off where the node's Python reports
+it so: a container cannot set its own.
 
 | backend | fault | detected | next step | orphans | what the user sees |
 |---|---|---|---|---|---|
 """
+STARTERS = re.compile("tini|docker run")
 SETTINGS = (
     "training.steps=4000",
     "hang.seconds=5",
     "retry.max=1",
     "retry.on=[hardware, capacity, preemption, environment, hang, user]",
 )
-FIXTURES = {"ssh": "start", "slurm": "submit", "docker": "contain"}
+LOOK = "look.seconds=5"
+PATIENT_LOOK = {"docker on hosts": "look.seconds=20"}
+"""Two engines on one busy machine take their time to start a container each."""
+FIXTURES = {"ssh": "start", "slurm": "submit", "docker": "contain", "docker on hosts": "contain_on_hosts"}
+MACHINES = ("ssh", "slurm", "docker on hosts")
+"""Backends whose nodes have a network each."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Fault:
     mend: Callable[[Lab], None] = lambda lab: None
     goes_on: bool = False
     """Whether the run is to outlive it without a new attempt."""
-    only_on: tuple[str, ...] = ("ssh", "slurm", "docker")
+    only_on: tuple[str, ...] = tuple(FIXTURES)
 
 
 def left(run: Run, lab: Lab, node: str | None = None) -> list[str]:
@@ -70,8 +80,8 @@ def left(run: Run, lab: Lab, node: str | None = None) -> list[str]:
 
 def send(number: signal.Signals, module: str, node: str = "node-b") -> Callable[[Run, Lab], None]:
     def plant(run: Run, lab: Lab) -> None:
-        # the first process of a container is an init program whose words name the module, too
-        lines = [line for line in left(run, lab, node) if f"-m {module}" in line and "tini" not in line]
+        # a container's init program and the command that started it name the module, too
+        lines = [line for line in left(run, lab, node) if f"-m {module}" in line and not STARTERS.search(line)]
         os.kill(int(lines[0].split()[1][:-1]), number)
 
     return plant
@@ -94,20 +104,18 @@ FAULTS = {
     "launcher: SIGTERM": Fault(lambda run, lab: run.kill(signal.SIGTERM)),
     "launcher: SIGKILL": Fault(lambda run, lab: run.kill(signal.SIGKILL)),
     "batch step: SIGKILL": Fault(send(signal.SIGKILL, "launcher.batch", "node-a"), only_on=("slurm",)),
-    "link down for 5 s": Fault(cut_for_a_moment, goes_on=True, only_on=("ssh", "slurm")),
+    "link down for 5 s": Fault(cut_for_a_moment, goes_on=True, only_on=MACHINES),
     "link down for ever": Fault(
-        lambda run, lab: lab.link("node-b", up=False), mend=plug_in, only_on=("ssh", "slurm")
+        lambda run, lab: lab.link("node-b", up=False), mend=plug_in, only_on=MACHINES
     ),
 }  # fmt: skip
 PLANTED = [(backend, fault) for backend in FIXTURES for fault, about in FAULTS.items() if backend in about.only_on]
-REFUSED = [
-    (backend, fault) for backend in ("ssh", "slurm") for fault, about in UNFIT.items() if backend in about.only_on
-]
+REFUSED = [(backend, fault) for backend in MACHINES for fault, about in UNFIT.items() if backend in about.only_on]
 
 
 def write_down(backend: str, fault: str, rest: str) -> None:
     """Put a row into the document, in the place of the one that it had."""
-    found = re.findall(r"^\| (\w+) \| ([^|]+) \| (.*)$", DOCUMENT.read_text(), re.MULTILINE)
+    found = re.findall(r"^\| ([\w ]+) \| ([^|]+) \| (.*)$", DOCUMENT.read_text(), re.MULTILINE)
     rows = {**{(name, what): more for name, what, more in found}, (backend, fault): rest}
     about = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count(), "bound": BOUND, "watched": WATCHED}
     order = [key for key in sorted([*PLANTED, *REFUSED], key=lambda key: list(FIXTURES).index(key[0])) if key in rows]
@@ -172,10 +180,13 @@ def test_nodes_that_do_not_fit_are_refused_before_anything_starts(
 ) -> None:
     with UNFIT[fault].planted(lab, tmp_path, backend) as settings:
         at = time.monotonic()
-        run: Run = request.getfixturevalue(FIXTURES[backend])("training.steps=4", "look.seconds=5", *settings)
+        run: Run = request.getfixturevalue(FIXTURES[backend])(
+            "training.steps=4", PATIENT_LOOK.get(backend, LOOK), *settings
+        )
         run.backend = backend
         code, _, err = run.wait()
         detected = time.monotonic() - at
+    until(lambda: not left(run, lab), BOUND)
     orphans = left(run, lab)
     first, *more = [line.strip() for line in err.splitlines() if line.strip()]
     said = f"{first}: {more[0]}" if first.endswith("faults") else first

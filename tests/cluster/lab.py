@@ -50,6 +50,10 @@ Host locked-out
 Host twin-of-a
   HostName {first}
   HostKeyAlias node-a
+Host behind-a
+  HostName {second}
+  HostKeyAlias node-b
+  ProxyJump node-a
 Host gone
   HostName {subnet}.77
   ConnectTimeout 1
@@ -215,6 +219,7 @@ class Lab:
         other_key = " ".join((self.path / "user_key.pub").read_text().split()[:2])
         (self.path / "changed_hosts").write_text(f"[{self.address(NODES[0])}]:{PORT} {other_key}\n")
         names = {"lab": self.path, "port": PORT, "subnet": self.subnet, "first": self.address(NODES[0])}
+        names["second"] = self.address(NODES[1])
         hosts_of_client = "".join(f"Host {node}\n  HostName {self.address(node)}\n" for node in NODES)
         (self.path / "sshd_config").write_text(SSHD.format(**names))
         self.ssh_config.write_text(hosts_of_client + CLIENT.format(**names))

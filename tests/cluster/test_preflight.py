@@ -75,6 +75,18 @@ def test_data_that_one_node_has_otherwise_is_named(start: Start, lab: Lab) -> No
     assert f"node-b has {lab.local}/data: 1 files, " in err
 
 
+def test_code_that_one_node_has_otherwise_is_named(start: Start, lab: Lab, tmp_path: Path) -> None:
+    target, other = tmp_path / "target.py", lab.path / "other.py"
+    target.touch()
+    other.write_text("def build(): return 'an older commit'\n")
+    lab.ssh("node-b", f"mount --bind {other} {target}")
+    try:
+        err = refusal(start(), lab)
+    finally:
+        lab.ssh("node-b", f"umount {target}")
+    assert f"node-b has {tmp_path}: 1 files, " in err
+
+
 def test_a_path_that_takes_only_small_packets_is_named(start: Start, lab: Lab) -> None:
     rule = ["OUTPUT", "-d", lab.address("node-b"), "-p", "tcp", "-m", "length", "--length", "1000:65535", "-j", "DROP"]
     try:

@@ -127,6 +127,13 @@ def test_only_variables_that_are_named_travel(submit: Submit, lab: Lab) -> None:
     assert b"tweet-7261" not in environments + written and b"secret-5523" not in written
 
 
+def test_how_a_job_ended_that_the_controller_has_forgotten_is_asked_of_the_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_on_path(tmp_path, monkeypatch, scontrol="exit 1", sacct="echo 'CANCELLED by 0'")
+    assert slurm_queue.last_word("7") == "CANCELLED"
+
+
 def test_a_partition_that_is_not_there_is_refused(submit: Submit) -> None:
     run = submit("slurm.partition=nowhere")
     code, _, err = run.wait()

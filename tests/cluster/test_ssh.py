@@ -84,6 +84,17 @@ def test_a_job_with_a_range_of_nodes_goes_on_without_the_host_that_is_lost(start
     assert "node-b is left out after its failure; the run goes on with 1 of 2 nodes" in out
 
 
+def test_a_spare_host_takes_the_place_of_one_that_is_lost(start: Start, lab: Lab) -> None:
+    run = start("ssh.hosts=[node-b]", "ssh.spare=[node-a]", "resources.nodes=1", "training.steps=4000", "retry.max=1")
+    assert until(lambda: any("step" in log.read_text() for log in run.runs.glob("*/logs/attempt-1/rank-0.log")), 60)
+    for line in left_on(lab, "node-b"):
+        os.kill(int(line.split()[1][:-1]), signal.SIGKILL)
+    assert until(lambda: any(run.runs.glob("*/logs/attempt-2/rank-0.log")), 60), run.record.root_cause
+    assert left_on(lab, "node-a") and not left_on(lab, "node-b")
+    run.kill(signal.SIGTERM)
+    assert "node-b is left out after its failure; node-a takes its place" in run.wait()[1]
+
+
 def test_only_variables_that_are_named_travel_and_their_values_are_written_nowhere(start: Start, lab: Lab) -> None:
     env = {"CANARY": "tweet-7261", "TOKEN": "secret-5523"}
     run = start("ssh.pass_env=[TOKEN]", "task.args.show=[TOKEN, CANARY]", "training.steps=4000", env=env)
@@ -134,6 +145,10 @@ def test_looking_at_two_healthy_nodes_takes_a_moment(lab: Lab) -> None:
     began = time.monotonic()
     assert ssh.machine(job_on(lab, *NODES)).gpus == 0
     assert time.monotonic() - began < 20  # 0.7 s on an idle machine; a loaded one must not fail for it
+
+
+def test_a_host_behind_another_is_reached_as_the_users_configuration_says(lab: Lab) -> None:
+    assert ssh.machine(job_on(lab, "node-a", "behind-a")).cores > 0
 
 
 def test_a_python_that_is_not_there_is_named_with_its_remedy(start: Start) -> None:

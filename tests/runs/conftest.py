@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """One run that nothing happened to; every disturbed run must end like it, on however many nodes its ranks are."""
-    bench = Bench(tmp_path_factory.mktemp("undisturbed") / "runs")
+    bench = Bench(tmp_path_factory.mktemp("undisturbed") / "runs", {"CANARY": secrets.token_hex(16)})
     done = bench.run("--nodes", "2", "--procs-per-node", "1")
     assert done.exit_code == 0, done.stderr
     return bench

@@ -115,8 +115,12 @@ def test_whoever_is_killed_takes_everyone_along(bench: Bench, undisturbed: Bench
     ends_like(bench, undisturbed)
 
 
-def test_a_job_with_a_range_of_nodes_goes_on_without_the_one_that_is_lost(bench: Bench, undisturbed: Bench) -> None:
-    run = begin(bench, "--nodes", "1..2", "--procs-per-node", "1", "--set", "retry.max=1")
+@pytest.mark.parametrize("strategy", long.but(["ddp"], ["ddp", "fsdp2"]))
+def test_a_job_with_a_range_of_nodes_goes_on_without_the_one_that_is_lost(
+    bench: Bench, undisturbed: Bench, strategy: str
+) -> None:
+    settings = ("--set", "retry.max=1", "--set", f"parallel.strategy={strategy}")
+    run = begin(bench, "--nodes", "1..2", "--procs-per-node", "1", *settings)
     os.kill(max(members(bench, "launcher.node")), signal.SIGKILL)
     done = ended(run)
     record = bench.show()
@@ -124,6 +128,12 @@ def test_a_job_with_a_range_of_nodes_goes_on_without_the_one_that_is_lost(bench:
     assert "the run goes on with 1 of 2 nodes" in done.stdout and "processes 2, then 1" in done.stdout
     orders = [ledger.read(RunFolder(each.folder()).ledger) for each in (bench, undisturbed)]
     assert len(orders[0].steps) == 24 and ledger.first_other_order(*orders) is None
+
+
+def test_no_value_of_this_shells_variables_is_in_a_runs_folder(undisturbed: Bench) -> None:
+    files = [path for path in undisturbed.folder().rglob("*") if path.is_file()]
+    assert undisturbed.folder() / "nodes" / "0.json" in files, "envcheck, too, has looked"
+    assert [path for path in files if undisturbed.environ["CANARY"].encode() in path.read_bytes()] == []
 
 
 def test_a_stopped_rank_does_not_outlive_a_second_interrupt(bench: Bench) -> None:
