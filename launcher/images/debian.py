@@ -55,6 +55,24 @@ def differences(recorded: str, found: str) -> list[str]:
     ]
 
 
+def sources(suite: str, archive: str | None = None) -> list[str]:
+    """Where a suite's packages come from: `archive`, or this machine's own archives with their updates and fixes."""
+    if archive:
+        return [f"deb {archive} {suite} main"]
+    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
+    listed = shell.read(
+        ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI) $(COMPONENT)", "Created-By: Packages"],
+        timeout=60,
+    )
+    rows = [line.split() for line in (listed or "").splitlines()]
+    found = [f"deb {row[1]} {row[0]} main" for row in rows if len(row) == 3 and row[0] in wanted and row[2] == "main"]
+    if not found:
+        raise EnvironmentUnfit(
+            f"this machine's package sources do not hold Debian {suite}", hint="name an archive with --archive ADDRESS"
+        )
+    return found
+
+
 def record_path(root: Path, kind: str) -> Path:
     """Where the packages of a base are recorded."""
     return root / "images" / "locks" / f"debian-{kind}.txt"
@@ -86,24 +104,8 @@ def _command(versions: Versions, kind: str, target: Path, packages: Path, archiv
         *(f"--keyring={place}" for place in KEYRINGS if Path(place).exists()),
         suite,
         str(target),
-        *([f"deb {archive} {suite} main"] if archive else _own_sources(suite)),
+        *sources(suite, archive),
     ]
-
-
-def _own_sources(suite: str) -> list[str]:
-    """The machine's own archives of that suite, its updates and its security fixes."""
-    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
-    listed = shell.read(
-        ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI) $(COMPONENT)", "Created-By: Packages"],
-        timeout=60,
-    )
-    rows = [line.split() for line in (listed or "").splitlines()]
-    sources = [f"deb {row[1]} {row[0]} main" for row in rows if len(row) == 3 and row[0] in wanted and row[2] == "main"]
-    if not sources:
-        raise EnvironmentUnfit(
-            f"this machine's package sources do not hold Debian {suite}", hint="name an archive with --archive ADDRESS"
-        )
-    return sources
 
 
 def _record(shown: str) -> str:
