@@ -14,12 +14,13 @@ JOBS = ("mlp_lightning", "mlp_ignite", "mlp_script")
 EPOCHS = 2
 
 
-def digest(bench: Bench, name: str, processes: int, precision: str, run_dir: Path) -> str:
+def digest(bench: Bench, name: str, processes: int, precision: str, run_dir: Path, *more: str) -> str:
     settings = [
         f"training.epochs={EPOCHS}",
         f"training.precision={precision}",
         f"resources.procs_per_node={processes}",
         "resources.device=cpu",
+        *more,
     ]
     spec = jobfile.load(ROOT / "jobs" / f"{name}.yaml", settings)
     outcomes = bench.train(plan_of(spec, run_dir, job_dir=ROOT / "jobs"))
@@ -46,3 +47,8 @@ def test_a_job_of_another_kind_trains_the_network_to_the_same_bits(
     bench: Bench, native: functools.partial[str], name: str, processes: int, precision: str, tmp_path: Path
 ) -> None:
     assert digest(bench, name, processes, precision, tmp_path / "run") == native(processes, precision)
+
+
+def test_the_script_accumulates_as_its_job_says(bench: Bench, tmp_path: Path) -> None:
+    made = (digest(bench, name, 1, "fp32", tmp_path / name, "training.accumulate=2") for name in ("mlp", "mlp_script"))
+    assert len(set(made)) == 1
