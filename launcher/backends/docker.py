@@ -58,6 +58,7 @@ def settle(spec: JobSpec, job_path: Path) -> JobSpec:
             else f"launcher images build {spec.image}",
         )
     _require_architecture(image)
+    engine.need_command()
     variant = versions.read().variants.get(image.labels.get("launcher.variant", ""))
     if variant is not None:
         _fitting(variant, spec)

@@ -6,6 +6,7 @@ Spoken to through its Python SDK, imported where it is used; the command line on
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -40,6 +41,15 @@ def connect() -> DockerClient:
     return client
 
 
+def need_command() -> None:
+    """EnvironmentUnfit unless the docker command is there, which builds images and starts a node with its streams."""
+    if shutil.which("docker") is None:
+        raise EnvironmentUnfit(
+            "an engine answers, but the docker command is missing",
+            hint="apt-get install docker-cli",
+        )
+
+
 def need_reproducible_builds(client: DockerClient) -> None:
     """EnvironmentUnfit unless this engine's BuildKit can build an image twice to the same digest."""
     version = client.version()["Version"]
@@ -48,6 +58,7 @@ def need_reproducible_builds(client: DockerClient) -> None:
             f"the engine is Docker {version}; images are built alike twice from version {OLDEST} on",
             hint="bash .ci/engine installs Debian's",
         )
+    need_command()
     if shell.read(["docker", "buildx", "version"]) is None:
         raise EnvironmentUnfit("docker has no buildx plugin", hint="apt-get install docker-buildx")
     status = dict(client.info().get("DriverStatus") or [])

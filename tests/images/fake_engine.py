@@ -35,7 +35,12 @@ GOOD: dict[str, Any] = {
 
 @contextlib.contextmanager
 def answering(folder: Path, monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Iterator[None]:
-    """DOCKER_HOST names an engine of that state: `info={...}` lays over what a good one says, by the path's name."""
+    """DOCKER_HOST names an engine of that state: `info={...}` lays over what a good one says, by the path's name.
+
+    A docker command is there, too; it does nothing.
+    """
+    (folder / "docker").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(folder))
     state = {path: _laid_over(answer, answers.get(path.split("/")[1])) for path, answer in GOOD.items()}
 
     connect = docker.from_env

@@ -45,6 +45,13 @@ def test_an_engine_without_buildx_says_what_to_install(tmp_path: Path, monkeypat
         engine.need_reproducible_builds(engine.connect())
 
 
+def test_an_engine_without_its_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(tmp_path, monkeypatch), pytest.raises(EnvironmentUnfit, match="docker command is missing") as caught:
+        (tmp_path / "docker").unlink()
+        settled("resources.device=cpu")
+    assert "docker-cli" in str(caught.value.hint)
+
+
 def test_a_stopped_engine_is_said_to_be_stopped_and_no_socket_stays_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
