@@ -326,7 +326,7 @@ class JobSpec(Section):
     local: LocalOptions = field(default_factory=LocalOptions)
     """Options of the local backend."""
     ssh: SshOptions = field(default_factory=SshOptions)
-    """Options of the ssh backend."""
+    """Options of the ssh backend, and of docker where it runs containers on hosts."""
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
     """Options of the slurm backend."""
     kubernetes: KubernetesOptions = field(default_factory=KubernetesOptions)
