@@ -55,6 +55,17 @@ def test_a_killed_watcher_leaves_slurms_the_job_running(running: Run, slurm: Slu
     assert (running.record.state, slurm.state(job(running))) == ("RUNNING", "RUNNING")
 
 
+def test_a_slurm_that_does_not_answer_for_a_while_is_told_and_outlived(running: Run, slurm: Slurm) -> None:
+    slurm.controller(signal.SIGSTOP)
+    assert running.process.stdout is not None
+    try:
+        assert any("the scheduler does not answer" in line for line in running.process.stdout)
+    finally:
+        slurm.controller(signal.SIGCONT)
+    assert until(lambda: slurm.state(job(running)) == "RUNNING") and running.process.poll() is None
+    assert running.record.state == "RUNNING"
+
+
 def test_a_link_that_is_down_for_5_seconds_is_outlived(start: Start, lab: Lab) -> None:
     run = start("training.steps=400")
     assert until(run.trains, 60)

@@ -97,6 +97,9 @@ class Slurm:
     def state(self, job: str) -> str:
         return self.run("squeue", "-h", "-j", job, "-o", "%T").strip()
 
+    def controller(self, number: signal.Signals) -> None:
+        self._controller.send_signal(number)
+
     def close(self) -> None:
         self.run("scancel", "--user=root")
         self._controller.terminate()
