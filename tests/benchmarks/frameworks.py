@@ -1,6 +1,6 @@
 """What a step of Lightning's or Ignite's own loop costs through launcher, over the framework alone.
 
-    python tests/benchmarks/frameworks.py [lightning|ignite …] [--case tiny|medium …] [--rounds 9]
+    python tests/benchmarks/frameworks.py [lightning|ignite …] [--case tiny|medium …] [--rounds 9] [--json FILE]
 
 Both train the same module or engine with the same arguments, in turn, in one process, with the processor's time taken
 from the start of one step to the start of a later one. launcher does its duties besides: seeds, losses that are not
@@ -37,6 +37,7 @@ from launcher.plan import Machine, Plan, make
 from launcher.spec import Checkpointing, JobSpec, Loader, TaskSpec, Training
 from launcher.worker import tasks
 from launcher.worker.context import Context
+from tests.benchmarks import recorded
 
 CASES: dict[str, dict[str, int]] = {
     "tiny": {"width": 128, "layers": 1, "inputs": 784, "batch": 32, "steps": 400},
@@ -52,15 +53,16 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=["lightning", "ignite"])
     parser.add_argument("--case", nargs="*", default=list(CASES))
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for kind in options.kinds:
-        for case in options.case:
-            compare(kind, case, options.rounds)
+    rows = [compared(kind, case, options.rounds) for kind in options.kinds for case in options.case]
+    if options.json:
+        recorded.write(options.json, "A step of Lightning's or Ignite's own loop, through launcher over alone", rows)
 
 
-def compare(kind: str, case: str, rounds: int) -> None:
+def compared(kind: str, case: str, rounds: int) -> dict[str, Any]:
     """Both in turn; which one goes first changes each round."""
     ways = {"alone": {"lightning": lightning_alone, "ignite": ignite_alone}[kind], "launcher": through_launcher}
     spent: dict[str, list[float]] = {name: [] for name in ways}
@@ -76,6 +78,9 @@ def compare(kind: str, case: str, rounds: int) -> None:
         f"{kind:10} {case:7} {bare:9.0f} µs alone {mine:9.0f} µs launcher   {middle:.3f} [{low:.3f}, {high:.3f}]",
         flush=True,
     )
+    times = {"µs a step, alone": round(bare), "µs a step, launcher": round(mine)}
+    quartiles = [round(low, 3), round(high, 3)]
+    return {"loop": kind, "case": case, **times, "ratio": round(middle, 3), "quartiles": quartiles}
 
 
 def timed(way: Callable[[str, str], None], kind: str, case: str) -> float:

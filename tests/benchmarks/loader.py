@@ -1,6 +1,6 @@
 """How long a step waits for its samples: at the start of an epoch, within it, and after a resume in its middle.
 
-    python tests/benchmarks/loader.py [--steps 200]
+    python tests/benchmarks/loader.py [--steps 200] [--json FILE]
 
 Digits-sized data and an index of ten million samples, with 0 and 2 loader processes, in launcher's loader and in
 torch's own (`DataLoader(shuffle=True)`, which has no way to resume). The first step includes making the loader and its
@@ -32,6 +32,7 @@ from launcher.plan import Machine, Plan, make
 from launcher.spec import JobSpec, Loader, TaskSpec, Training
 from launcher.worker import timetable
 from launcher.worker.batches import Stream, TrainingBatches
+from tests.benchmarks import recorded
 
 BATCH = 32
 SIZES = {"digits": 1_797, "ten million": 10_000_000}
@@ -53,19 +54,25 @@ class Samples(Dataset[Tensor]):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{'':44}{'first, ms':>12}{'longest, ms':>12}{'median, ms':>12}{'MB a worker':>14}   {TARGET}")
+    print(TARGET)
+    rows = []
     for size, count in SIZES.items():
         for workers in (0, 2):
-            places = {"launcher, start": 0, "launcher, mid-epoch": count // BATCH // 2}
-            for name, begin in places.items():
-                report(f"{size}, {workers} workers, {name}", launchers(count, workers, begin), options.steps)
-            report(
-                f"{size}, {workers} workers, torch, start",
-                torchs(count, workers),
-                min(options.steps, count // BATCH - 8),
-            )
+            for name, begin, steps in loaders(count, workers, options.steps):
+                rows.append({"samples": size, "workers": workers, "loader": name, **waits(begin, steps)})
+                print("   ".join(f"{head} {value}" for head, value in rows[-1].items()), flush=True)
+    if options.json:
+        recorded.write(options.json, "How long a step waits for its samples", rows)
+
+
+def loaders(count: int, workers: int, steps: int) -> Iterator[tuple[str, Begin, int]]:
+    """Each with as many of the steps as it has."""
+    yield "launcher, start", launchers(count, workers, 0), steps
+    yield "launcher, mid-epoch", launchers(count, workers, count // BATCH // 2), steps
+    yield "torch, start", torchs(count, workers), min(steps, count // BATCH - 8)
 
 
 def launchers(count: int, workers: int, begin: int) -> Begin:
@@ -86,18 +93,19 @@ def torchs(count: int, workers: int) -> Begin:
     return begun
 
 
-def report(name: str, begun: Begin, steps: int) -> None:
+def waits(begun: Begin, steps: int) -> dict[str, Any]:
     start = time.perf_counter()
     iterator: Any = begun()
-    waits = []
+    waited = []
     for _, _batch in zip(range(steps), iterator, strict=False):
-        waits.append(1000 * (time.perf_counter() - start))
+        waited.append(1000 * (time.perf_counter() - start))
         start = time.perf_counter()
     held = [own_megabytes(worker.pid) for worker in getattr(iterator, "_workers", [])]
-    memory = f"{max(held):14.1f}" if held else f"{'':14}"
-    print(f"{name:44}{waits[0]:12.1f}{max(waits[1:]):12.1f}{statistics.median(waits):12.2f}{memory}", flush=True)
     if held:
         iterator._shutdown_workers()
+    first, longest, median = (round(each, 2) for each in (waited[0], max(waited[1:]), statistics.median(waited)))
+    memory = round(max(held), 1) if held else ""
+    return {"first, ms": first, "longest after it, ms": longest, "median, ms": median, "MB a worker": memory}
 
 
 def own_megabytes(process: int) -> float:

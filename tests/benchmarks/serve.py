@@ -1,6 +1,8 @@
 """Requests a second of `launcher serve` beside a FastAPI handler written by hand, asked by a process of its own.
 
-python -m tests.benchmarks.serve [--clients 16] [--seconds 5]
+    python tests/benchmarks/serve.py [--clients 16] [--seconds 5] [--rounds 3] [--json FILE]
+
+Both serve the same network, in turn; judges nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import multiprocessing
 import os
 import socket
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,10 +27,15 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from torch import nn
 
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+# ruff: noqa: E402
 from launcher.worker.serve import Settings
 from launcher.worker.serve.predictor import of_run
 from launcher.worker.serve.server import Server
 from launcher.worker.trained import Trained
+from tests.benchmarks import recorded
 
 
 class Asked(BaseModel):
@@ -98,6 +107,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rates = [
         (rate(by_hand, options.clients, options.seconds), rate(ours, options.clients, options.seconds))
@@ -105,7 +115,13 @@ def main() -> None:
     ]
     for plain, batched in rates:
         print(f"by hand {plain:7.0f}/s   launcher serve {batched:7.0f}/s   ratio {batched / plain:.2f}")
-    print(f"median ratio {statistics.median(b / p for p, b in rates):.2f} on {os.cpu_count()} cores")
+    ratios = sorted(batched / plain for plain, batched in rates)
+    print(f"median ratio {statistics.median(ratios):.2f} on {os.cpu_count()} cores")
+    if options.json:
+        plain, batched = (round(statistics.median(each)) for each in zip(*rates, strict=True))
+        answers = {"clients": options.clients, "answers/s, by hand": plain, "answers/s, launcher serve": batched}
+        spread = {"ratio": round(statistics.median(ratios), 2), "from, to": [round(ratios[0], 2), round(ratios[-1], 2)]}
+        recorded.write(options.json, "launcher serve beside a FastAPI handler written by hand", [answers | spread])
 
 
 if __name__ == "__main__":

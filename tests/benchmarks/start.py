@@ -1,13 +1,14 @@
 """From the command to the first finished optimizer step, over `torchrun --standalone` with the hand-written script.
 
-    python tests/benchmarks/start.py [rounds]
+    python tests/benchmarks/start.py [--rounds 5] [--json FILE]
 
 Both train the same network; a hook on the optimizer notes the clock after the first step. One of each in every round,
-after a round that warms the caches; prints the ratio of the medians with its quartiles, and judges nothing.
+after a round that warms the caches; prints the median of the ratios with their quartiles, and judges nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -15,8 +16,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+# ruff: noqa: E402
+from tests.benchmarks import recorded
 
 MODEL = """
 import os, time, torch
@@ -68,29 +74,41 @@ def build():
 JOB = "name: start\ntask: {target: 'task.py:build'}\ntraining: {steps: 8, batch_size: 32}\n"
 
 
-def main(rounds: int) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "by_hand.py").write_text(BY_HAND)
         (Path(folder) / "task.py").write_text(TASK)
         (Path(folder) / "job.yaml").write_text(JOB)
-        print(f"command to first finished step, {rounds} rounds")
-        for processes in (1, 2):
-            threads = str(max(1, len(os.sched_getaffinity(0)) // processes))
-            torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-            launcher = [sys.executable, "-P", "-m", "launcher", "run", "job.yaml", f"--procs-per-node={processes}"]
-            seconds: dict[str, list[float]] = {"torchrun": [], "launcher": []}
-            for turn in range(rounds + 1):
-                for name, argv in (("torchrun", [*torchrun, "by_hand.py"]), ("launcher", launcher)):
-                    taken = first_step(argv, folder, threads)
-                    if turn:
-                        seconds[name].append(taken)
-            ratios = [ours / theirs for ours, theirs in zip(seconds["launcher"], seconds["torchrun"], strict=True)]
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            by_hand, ours = (statistics.median(seconds[name]) for name in ("torchrun", "launcher"))
-            print(
-                f"1 × {processes}: torchrun {by_hand:.2f} s, launcher {ours:.2f} s,"
-                f" ratio {middle:.2f} (quartiles {low:.2f}–{high:.2f})"
-            )
+        rows = [compared(processes, folder, options.rounds) for processes in (1, 2)]
+    if options.json:
+        recorded.write(options.json, "From the command to the first finished step, over torchrun --standalone", rows)
+
+
+def compared(processes: int, folder: str, rounds: int) -> dict[str, Any]:
+    """Both in turn; which one goes first changes each round."""
+    threads = str(max(1, len(os.sched_getaffinity(0)) // processes))
+    ways = {
+        "torchrun": ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "by_hand.py"],
+        "launcher": ["-P", "-m", "launcher", "run", "job.yaml", f"--procs-per-node={processes}"],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 1):
+        for name in list(ways)[:: 1 if turn % 2 else -1]:
+            taken = first_step([sys.executable, *ways[name]], folder, threads)
+            if turn:
+                seconds[name].append(taken)
+    ratios = [ours / theirs for ours, theirs in zip(seconds["launcher"], seconds["torchrun"], strict=True)]
+    low, middle, high = (round(each, 2) for each in statistics.quantiles(ratios, n=4))
+    by_hand, ours = (round(statistics.median(seconds[name]), 2) for name in ways)
+    print(
+        f"1 × {processes}: torchrun {by_hand} s, launcher {ours} s, ratio {middle} (quartiles {low}–{high})", flush=True
+    )
+    times = {"torchrun, s": by_hand, "launcher, s": ours}
+    return {"nodes × processes": f"1 × {processes}", **times, "ratio": middle, "quartiles": [low, high]}
 
 
 def first_step(argv: list[str], folder: str, threads: str) -> float:
@@ -103,4 +121,4 @@ def first_step(argv: list[str], folder: str, threads: str) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main()
