@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from launcher.errors import JobFailed
+from launcher.worker import memory
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,5 @@ class Overlap:
 
 
 def copy(left: Left) -> None:
-    """By one core, beside those that train; torch would take as many again."""
-    np.copyto(_bytes(left.into), _bytes(left.source))
-
-
-def _bytes(tensor: Tensor) -> Any:
-    return tensor.reshape(-1).view(torch.uint8).numpy()
+    """Beside the threads that train; torch would take as many again."""
+    memory.copy_by_one_core(left.into, left.source)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from launcher.worker import memory
+
 
 def is_shard(tensor: Tensor) -> bool:
     """Without an import of DTensor, which takes long and which few trainings need."""
@@ -35,7 +37,7 @@ def copy_in(live: Tensor, stored: Tensor) -> None:
     if is_shard(live):
         own(live).copy_(own(_part(stored, live)))
     else:
-        live.copy_(stored)
+        memory.copy(live, stored)
 
 
 def _part(whole: Tensor, like: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ class Buffer:
             self._arrange(layout)
         for name, view in self._views:
             if not leave(view, tensors[name]):
-                view.copy_(tensors[name].detach(), non_blocking=self._pinned)
+                memory.copy(view, tensors[name].detach(), pinned=self._pinned)
         return self._image.numpy().data
 
     def _arrange(self, layout: Layout) -> None:
