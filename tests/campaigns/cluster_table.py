@@ -41,8 +41,8 @@ is over, {bound:g} s after the fault at the earliest.
 
 Not in the table, because there is nothing to see: containers of one machine share its clock, its disk and one image,
 and the stand-ins of two containers say nothing to each other over their network; containers on hosts run one image, by
-its digest, too; Slurm's nodes share the disk that the run folder is on. A clock is off where the node's Python reports
-it so: a container cannot set its own.
+its digest, too, and their engines do not see the small disk that is mounted for the test; Slurm's nodes share the disk
+that the run folder is on. A clock is off where the node's Python reports it so: a container cannot set its own.
 
 | backend | fault | detected | next step | orphans | what the user sees |
 |---|---|---|---|---|---|
