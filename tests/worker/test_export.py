@@ -74,8 +74,10 @@ def mlp() -> nn.Module:
     return made
 
 
-def small(tmp_path: Path, body: str) -> Path:
-    (tmp_path / "task.py").write_text(TASK.format(body=body))
+def small(tmp_path: Path, body: str, *, call: str = "model(batch[0])") -> Path:
+    """A run of a small native task: the body of its model's forward, and how its loss calls that."""
+    text = TASK.format(body=body).replace("model(batch[0])", call)
+    (tmp_path / "task.py").write_text(text)
     net = target.find("task.py:build", tmp_path)().model
     return run_of(tmp_path / "runs", "native", "task.py:build", tmp_path, {"": net})
 
@@ -125,13 +127,50 @@ def test_the_metadata_stands_in_the_torch_export_file(tmp_path: Path) -> None:
     assert json.loads(kept[formats.METADATA]) == done.metadata
 
 
-def test_a_model_that_cannot_be_traced_is_refused_with_the_line(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_traced_is_refused_with_the_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     body = "return self.linear(x) if x.sum().item() > 0 else x[:, :2]"
     with pytest.raises(RequestError) as refused:
         exported(small(tmp_path, body), "torch-export", tmp_path / "m.pt2")
     assert f"Net cannot be exported as torch-export at {tmp_path}/task.py:13" in refused.value.message
     assert "its way depends on the values it is given" in refused.value.message
     assert not (tmp_path / "m.pt2").exists()
+    assert capfd.readouterr().err == ""  # torch prints the whole graph
+
+
+def test_a_model_that_takes_a_mapping_is_written_as_onnx(tmp_path: Path) -> None:
+    for package in formats.FORMS["onnx"].packages:
+        pytest.importorskip(package)
+    run_dir = small(tmp_path, 'return self.linear(x["points"])', call='model({"points": batch[0]})')
+    assert exported(run_dir, "onnx", tmp_path / "m.onnx").batches == (8, 4, 1)
+
+
+ONNX_REFUSALS = {
+    "return torch.special.bessel_j1(self.linear(x))": "an operation is not among the form's (No ONNX function found",
+    "return nn.functional.linear(*(each.bfloat16() for each in (x, *self.parameters())))": "does not run here: ",
+}
+
+
+@pytest.mark.parametrize(("body", "sentence"), ONNX_REFUSALS.items(), ids=["operation", "bf16"])
+def test_what_onnx_cannot_hold_or_compute_is_refused_with_why(
+    body: str, sentence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for package in formats.FORMS["onnx"].packages:
+        pytest.importorskip(package)
+    run_dir = small(tmp_path, body)
+    with pytest.raises(RequestError) as refused:
+        exported(run_dir, "onnx", tmp_path / "m.onnx")
+    assert sentence in refused.value.message and "\x1b" not in refused.value.message
+    assert [path.name for path in tmp_path.glob("*m.onnx*")] == []
+    assert capfd.readouterr().err == ""
+
+
+def test_an_export_whose_outputs_have_another_shape_is_not_written(tmp_path: Path) -> None:
+    run_dir = small(tmp_path, "return self.linear(x) + torch.from_numpy(x.numpy())[:, :2]")  # a trace keeps the array
+    with pytest.raises(RequestError, match="exported as torchscript, and does not run here"):
+        exported(run_dir, "torchscript", tmp_path / "m.pt")
+    assert [path.name for path in tmp_path.glob("*m.pt*")] == []
 
 
 def test_an_export_that_differs_is_not_written(tmp_path: Path) -> None:

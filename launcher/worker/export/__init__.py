@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from launcher import __version__
 from launcher.errors import JobFailed, RequestError
 from launcher.worker.digest import weights_sha256
 from launcher.worker.export import formats
-from launcher.worker.export.untraceable import explained
+from launcher.worker.export.untraceable import explained, runnable
 from launcher.worker.trained import Trained, batch_size
 
 Run = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
@@ -37,8 +38,8 @@ def export(
 ) -> Exported:
     """Write the model to `path`, whole and checked or not at all.
 
-    Raises RequestError where the form's packages are missing or the model cannot be traced, and JobFailed where the
-    outputs differ by more than `tolerance`.
+    Raises RequestError where the form's packages are missing, the model cannot be traced, or what came of it does not
+    run here; JobFailed where the outputs differ by more than `tolerance`.
     """
     made = formats.named(form)
     metadata = _metadata(trained, form, opset)
@@ -46,13 +47,10 @@ def export(
     try:
         with explained(form, trained.module):
             made.write(trained, beside, metadata, opset, warn)
-        batches, difference = _compared(trained, made.open(trained, beside))
+        with runnable(form, trained.module):
+            batches, difference = _compared(trained, made.open(trained, beside))
         if not difference <= tolerance:
-            raise JobFailed(
-                f"the {form} model differs from the trained one by {difference:.3g}, more than {tolerance:.3g};"
-                " it was not written",
-                hint="--tolerance sets another limit",
-            )
+            raise _differs(form, difference, tolerance)
         beside.replace(path)
     except OSError as error:
         raise RequestError(
@@ -61,6 +59,20 @@ def export(
     finally:
         beside.unlink(missing_ok=True)
     return Exported(path=path, form=form, max_difference=difference, batches=batches, metadata=metadata)
+
+
+def _differs(form: str, difference: float, tolerance: float) -> JobFailed:
+    if math.isinf(difference):
+        return JobFailed(
+            f"the {form} model gives outputs of another shape, or not finite, where the trained one does not;"
+            " it was not written",
+            hint="take --format torch-export, or safetensors, which holds the weights only",
+        )
+    return JobFailed(
+        f"the {form} model differs from the trained one by {difference:.3g}, more than {tolerance:.3g};"
+        " it was not written",
+        hint="--tolerance sets another limit",
+    )
 
 
 def _metadata(trained: Trained, form: str, opset: int | None) -> dict[str, str]:

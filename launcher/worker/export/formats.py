@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
 import importlib.util
 import inspect
+import io
 import json
 import logging
 import warnings
@@ -51,14 +54,15 @@ def named(form: str) -> Form:
 
 def _write_onnx(trained: Trained, path: Path, metadata: Mapping[str, str], opset: int | None, _warn: Warn) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of every package that it can do without
-    with warnings.catch_warnings():
+    called = _last_mapping_named(trained)
+    with warnings.catch_warnings(), _unheard():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            trained.module,
-            trained.args,
-            kwargs=dict(trained.kwargs),
+            called.module,
+            called.args,
+            kwargs=dict(called.kwargs),
             dynamo=True,
-            dynamic_shapes=_dynamic(trained),
+            dynamic_shapes=_dynamic(called),
             opset_version=opset or OPSET,
             verbose=False,
         )
@@ -83,9 +87,10 @@ def _open_onnx(_trained: Trained, path: Path) -> Run:
 
 
 def _write_program(trained: Trained, path: Path, metadata: Mapping[str, str], _opset: int | None, _warn: Warn) -> None:
-    program = torch.export.export(
-        trained.module, trained.args, dict(trained.kwargs), dynamic_shapes=_dynamic(trained), strict=False
-    )
+    with _unheard():
+        program = torch.export.export(
+            trained.module, trained.args, dict(trained.kwargs), dynamic_shapes=_dynamic(trained), strict=False
+        )
     with path.open("wb") as file:
         torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata)})
 
@@ -99,7 +104,10 @@ def _open_program(_trained: Trained, path: Path) -> Run:
 def _write_script(trained: Trained, path: Path, metadata: Mapping[str, str], _opset: int | None, warn: Warn) -> None:
     warn("TorchScript is deprecated by PyTorch and follows one path through the code; prefer torch-export or onnx")
     if trained.kwargs:
-        raise RequestError("TorchScript cannot hold a model that is called with keyword arguments")
+        raise RequestError(
+            "TorchScript cannot hold a model that is called with keyword arguments",
+            hint="call it with its arguments in order, or take --format torch-export",
+        )
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         traced = torch.jit.trace(trained.module, trained.args, check_trace=False)  # type: ignore[no-untyped-call]
@@ -133,6 +141,20 @@ def _open_weights(trained: Trained, path: Path) -> Run:
             tensor.zero_()
     load_model(module, str(path))
     return lambda args, kwargs: module(*args, **kwargs)
+
+
+def _unheard() -> contextlib.AbstractContextManager[Any]:
+    """torch prints the whole graph of a model that it gives up; the refusal says which line it was."""
+    return contextlib.redirect_stderr(io.StringIO())
+
+
+def _last_mapping_named(trained: Trained) -> Trained:
+    """The same call with a last argument that is a mapping given by name: the exporter takes it for keywords."""
+    if trained.kwargs or not trained.args or not isinstance(trained.args[-1], dict):
+        return trained
+    *before, last = trained.args
+    names = list(inspect.signature(trained.module.forward).parameters)
+    return dataclasses.replace(trained, args=tuple(before), kwargs={names[len(before)]: last})
 
 
 def _dynamic(trained: Trained) -> Any:

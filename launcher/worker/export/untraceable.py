@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ from torch import nn
 
 from launcher.errors import LauncherError, RequestError
 
-OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]))
-"""Frames of torch and launcher are not the user's."""
+OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]), sysconfig.get_path("stdlib"))
+"""Frames of torch, launcher and Python are not the user's."""
 
 MEANINGS = (
     (r"data-dependent|GuardOnDataDependent|Could not extract|item\(\)", "its way depends on the values it is given"),
@@ -23,6 +24,7 @@ MEANINGS = (
         r"unsupported|No ONNX function|does not support|not supported",
         "an operation is not among the form's",
     ),
+    (r"cannot be traced|cannot infer type|Unsupported type|JitTypes", "it takes or gives what is no tensor"),
 )
 
 
@@ -36,14 +38,38 @@ def explained(form: str, module: nn.Module) -> Iterator[None]:
     except Exception as error:
         text = "".join(traceback.format_exception(error))
         where = _where(text, error)
+        rewrite = "rewrite that line with tensor operations, or " if where else ""
         raise RequestError(
-            f"{type(module).__name__} cannot be exported as {form}{where}: {_meaning(str(error))}",
-            hint="rewrite that line with tensor operations, or take --format safetensors, which holds the weights only",
+            f"{type(module).__name__} cannot be exported as {form}{where}: {_meaning(str(_first(error)))}",
+            hint=f"{rewrite}take --format safetensors, which holds the weights only",
         ) from error
 
 
+@contextlib.contextmanager
+def runnable(form: str, module: nn.Module) -> Iterator[None]:
+    """Raises RequestError where what was exported cannot be read back, or computes nothing here."""
+    try:
+        yield
+    except (LauncherError, OSError):
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"{type(module).__name__} was exported as {form}, and does not run here: {_meaning(str(error))};"
+            " it was not written",
+            hint="take another --format, or keep the model's inputs and weights in fp32",
+        ) from error
+
+
+def _first(error: BaseException) -> BaseException:
+    """The ONNX exporter only says at which of its steps it was; what came before says why."""
+    while type(error).__module__.startswith("torch.onnx") and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def _meaning(message: str) -> str:
-    first = next((line.strip() for line in message.splitlines() if line.strip()), "no message")
+    plain = re.sub(r"\x1b\[[\d;]*m", "", message)
+    first = next((line.strip() for line in plain.splitlines() if line.strip()), "no message")
     known = next((meaning for pattern, meaning in MEANINGS if re.search(pattern, message, re.IGNORECASE)), None)
     return f"{known} ({first[:200]})" if known else first[:300]
 
