@@ -61,10 +61,11 @@ def legs(events: Sequence[Mapping[str, Any]], marks: Sequence[Mark], accumulate:
 def faults(ways: Sequence[Leg], every: int, *, waits: bool = False) -> Iterator[str]:
     """Broken promises: a saved step that was lost, or more work repeated than two checkpoints can cost.
 
-    A checkpoint is written while the training goes on, and the next one waits for it: what is not yet on the disk at a
-    death is never more than one save, and the steps since. Where the training `waits` it is one or the other.
+    A checkpoint is written while the training goes on, and the next one waits for it. So the last step before that next
+    one can be done while the save is still under way, and a death then costs all since the save before it. Where the
+    training `waits` for each save, none is under way when a step is done.
     """
-    most = every if waits else 2 * every - 1
+    most = every if waits else 2 * every
     for before, after in pairwise(ways):
         if after.start < before.saved:
             yield f"step {before.saved} was reported as saved and the next attempt began at {after.start}"
