@@ -11,7 +11,7 @@ from typing import Any
 from launcher import store
 from launcher.attempt import StopRequest
 from launcher.backends import Queue
-from launcher.errors import EnvironmentUnfit, RequestError
+from launcher.errors import EnvironmentUnfit, Interrupted, RequestError
 from launcher.plan import Plan
 from launcher.store import RunFolder, RunRecord
 from launcher.wire import LogTail
@@ -22,6 +22,8 @@ TICK = 0.3
 ASK_EVERY = 2.0
 """Seconds between questions to the scheduler, which has others to answer."""
 SILENT = "the scheduler does not answer"
+PATIENCE = 60.0
+"""Seconds that a job gets to vanish when it is ended without saving."""
 
 
 def submit(folder: RunFolder, plan: Plan, queue: Queue, files: Mapping[str, str]) -> str:
@@ -47,15 +49,26 @@ def refuse_if_queued(folder: RunFolder, queue: Queue) -> None:
 
 
 def watch(folder: RunFolder, queue: Queue, job: str, listener: Listener, stop: StopRequest) -> RunRecord:
-    """Tell what happens until the scheduler no longer has the job; a stop request ends the job, gently at first."""
+    """Tell what happens until the scheduler no longer has the job; a stop request ends the job, gently at first.
+
+    Raises Interrupted at the second request where the scheduler hears none.
+    """
     story = _Story(folder)
-    told, asked, silent = 0, 0.0, False
+    told, asked, silent, unheard = 0, 0.0, False, False
     while True:
         for event in story.news():
             listener(event)
         if stop.times > told:
-            queue.cancel(job, told == 0)
-            told = stop.times
+            if queue.cancel(job, told == 0):
+                told = stop.times
+            elif stop.times > 1:
+                raise Interrupted(
+                    f"{folder.path.name}: {SILENT}; job {job} may go on",
+                    hint=f"launcher stop {folder.path.name}, when it answers",
+                )
+            elif not unheard:
+                unheard = True
+                listener({"event": "warning", "text": f"{SILENT}; job {job} is asked to end as soon as it does"})
         if time.monotonic() - asked > ASK_EVERY:
             state = queue.state(job)
             if state is None:
@@ -70,17 +83,22 @@ def watch(folder: RunFolder, queue: Queue, job: str, listener: Listener, stop: S
 
 
 def end(folder: RunFolder, queue: Queue, job: str, timeout: float) -> RunRecord:
-    """Stop the job: let it save, and after `timeout` seconds end it."""
-    for gently, patience in ((True, timeout), (False, 60.0)):
-        queue.cancel(job, gently)
-        deadline = time.monotonic() + patience
-        while queue.state(job) is not None:
+    """Stop the job: let it save, and after `timeout` seconds end it.
+
+    Raises EnvironmentUnfit, and writes no verdict, while the scheduler may still have the job.
+    """
+    for gently, patience in ((True, timeout), (False, PATIENCE)):
+        heard, deadline = False, time.monotonic() + patience
+        while True:
+            heard = heard or queue.cancel(job, gently)
+            state = queue.state(job)
+            if state is None:
+                return conclude(folder, queue, job)
             if time.monotonic() > deadline:
                 break
             time.sleep(TICK)
-        else:
-            break
-    return conclude(folder, queue, job)
+    why = f"{SILENT}; job {job} may still run" if state == "UNKNOWN" else f"job {job} is still {state}"
+    raise EnvironmentUnfit(f"{folder.path.name}: {why}", hint=f"launcher stop {folder.path.name}, again")
 
 
 def conclude(folder: RunFolder, queue: Queue, job: str) -> RunRecord:

@@ -105,8 +105,8 @@ class Queue:
     """Hand the run in; returns the job's id. Raises LauncherError."""
     state: Callable[[str], Literal["QUEUED", "RUNNING", "UNKNOWN"] | None]
     """Where the job is; UNKNOWN while the scheduler does not answer, None when the job is no longer with it."""
-    cancel: Callable[[str, bool], None]
-    """End the job; gently lets a running one save first."""
+    cancel: Callable[[str, bool], bool]
+    """End the job; gently lets a running one save first. False while the scheduler does not answer."""
     last_word: Callable[[str], str]
     """The scheduler's word for how the job ended, such as CANCELLED."""
 

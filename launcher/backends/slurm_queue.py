@@ -60,12 +60,11 @@ def state(job: str) -> Literal["QUEUED", "RUNNING", "UNKNOWN"] | None:
     return STATES.get((said or "").strip())
 
 
-def cancel(job: str, gently: bool) -> None:
-    """End the job. Gently, a running one is asked through its batch step, so that it saves."""
-    if gently and state(job) == "RUNNING":
-        shell.read(["scancel", "--batch", "--signal=TERM", job])
-    else:
-        shell.read(["scancel", job])
+def cancel(job: str, gently: bool) -> bool:
+    """End the job. Gently, one that may run is asked through its batch step, so that it saves. False if unheard."""
+    saving = ["--batch", "--signal=TERM"] if gently and state(job) != "QUEUED" else []
+    refused = shell.complaint(["scancel", *saving, job], timeout=PATIENCE)
+    return refused is None or state(job) != "UNKNOWN"
 
 
 def last_word(job: str) -> str:
