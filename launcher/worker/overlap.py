@@ -39,6 +39,8 @@ class Overlap:
         self._copied = threading.Event()
         self._copied.set()
         self._on_device: torch.cuda.Event | None = None
+        self._changed: list[Left] | None = None
+        self._judging = threading.Lock()
 
     def begin(self, optimizers: Iterable[Optimizer]) -> None:
         """Before the state is copied: what only these change may be left for later."""
@@ -61,7 +63,7 @@ class Overlap:
     def start(self) -> None:
         """In the thread that trains, when all that is left is known."""
         self._copied.clear()
-        self._on_device = None
+        self._on_device, self._changed = None, None
         if any(each.source.is_cuda for each in self._left):
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
@@ -77,7 +79,7 @@ class Overlap:
                 self._on_device.synchronize()
             for each in self._left if self._on_device is None else ():
                 copy(each)
-            changed = [each for each in self._left if each.source._version != each.version]
+            changed = self._judge()
         finally:
             self._left = []
             self._copied.set()
@@ -90,9 +92,17 @@ class Overlap:
 
     def _wait(self, *_: Any) -> None:
         if self._on_device is not None:
+            self._judge()  # the GPU will wait, this thread does not: it counts the step's changes before all is copied
             torch.cuda.current_stream().wait_event(self._on_device)
         else:
             self._copied.wait()
+
+    def _judge(self) -> list[Left]:
+        """What has been changed since `start`, once for each save: before a step, or when all is copied."""
+        with self._judging:
+            if self._changed is None:
+                self._changed = [each for each in self._left if each.source._version != each.version]
+            return self._changed
 
 
 def copy(left: Left) -> None:

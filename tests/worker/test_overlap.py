@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from launcher import checkpoints, plan
@@ -85,14 +86,96 @@ def test_a_checkpoint_of_what_something_else_changed_meanwhile_is_not_made(
     assert checkpoints.names(tmp_path / "checkpoints") == []
 
 
-def test_nothing_is_left_for_later_unless_it_is_asked_for(tmp_path: Path, held: threading.Event) -> None:
+def test_nothing_is_left_for_later_unless_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[overlap.Left] = []
+    monkeypatch.setattr(overlap, "copy", left.append)
     trained = Trained(tmp_path, "files")
     trained.save()
     trained.checkpoints.wait()
-    assert not held.is_set()
+    assert left == []
 
 
 def test_a_save_that_is_waited_for_stands_when_the_training_goes_on(tmp_path: Path) -> None:
     trained = Trained(tmp_path, "none")
     trained.save()
     assert checkpoints.names(tmp_path / "checkpoints") == ["step-00000001"]
+
+
+class OnDevice(Tensor):
+    """A tensor that says it is a GPU's."""
+
+    is_cuda = True
+
+
+class Device:
+    """Stands in for a GPU's stream and its event: a wait for it is only queued, and the host goes on."""
+
+    def __init__(self) -> None:
+        self.copied = threading.Event()
+        self.queued: list[object] = []
+
+    def wait_stream(self, other: object) -> None: ...
+
+    def record_event(self) -> Device:
+        return self
+
+    def wait_event(self, event: object) -> None:
+        self.queued.append(event)
+
+    def synchronize(self) -> None:
+        assert self.copied.wait(PATIENCE)
+
+
+class SavedOnDevice:
+    """A weight on a GPU, copied by saves whose end the test decides."""
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.overlap = device, overlap.Overlap()
+        self.weight = nn.Parameter(torch.ones(4).as_subclass(OnDevice))
+        self.weight.grad = torch.ones(4)
+        self.optimizer = torch.optim.SGD([self.weight], lr=1.0)
+        self.into = torch.zeros(4)
+
+    def start(self) -> None:
+        self.device.copied.clear()
+        self.overlap.begin([self.optimizer])
+        assert self.overlap.leave(self.into, self.weight)
+        self.overlap.start()
+
+    def finish(self) -> None:
+        self.device.copied.set()
+        self.overlap.finish()
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> SavedOnDevice:
+    device = Device()
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: device)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: device)
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    return SavedOnDevice(device)
+
+
+def test_a_step_that_a_gpu_makes_after_its_copies_may_be_queued_before_they_are_done(saved: SavedOnDevice) -> None:
+    saved.start()
+    saved.optimizer.step()
+    saved.optimizer.step()
+    assert saved.device.queued[0] is saved.device
+    saved.finish()
+    assert saved.into.tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_what_something_else_changed_on_a_gpu_is_found_with_a_step_after_it_and_without(
+    saved: SavedOnDevice, steps: int
+) -> None:
+    saved.start()
+    saved.optimizer.step()
+    saved.finish()
+    saved.start()
+    with torch.no_grad():
+        saved.weight.zero_()
+    for _ in range(steps):
+        saved.optimizer.step()
+    with pytest.raises(JobFailed, match=r"shape \(4,\) was changed while a checkpoint copied it"):
+        saved.finish()
