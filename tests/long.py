@@ -10,4 +10,7 @@ import pytest
 
 def but(quick: Collection[Any], cases: Iterable[Any]) -> list[Any]:
     """The cases as parameters, all but the quick ones marked as long."""
+    cases = list(cases)
+    unknown = [case for case in quick if case not in cases]
+    assert not unknown, f"no such cases, so all would be long: {unknown}"
     return [case if case in quick else pytest.param(case, marks=pytest.mark.long) for case in cases]

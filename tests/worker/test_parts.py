@@ -47,7 +47,10 @@ def test_clipping_has_the_bits_of_torchs_own(kinds: tuple[torch.dtype, ...], nor
         assert theirs.grad is not None and torch.equal(mine, theirs.grad)
 
 
-def test_exact_numerics_do_not_fill_memory_that_a_kernel_is_about_to_write(tmp_path: Path) -> None:
+def test_exact_numerics_do_not_fill_memory_that_a_kernel_is_about_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     numerics.configure(ranks.plan_of(ranks.job("classifier", training={"steps": 1, "numerics": "exact"}), tmp_path))
     try:
         assert torch.are_deterministic_algorithms_enabled()
