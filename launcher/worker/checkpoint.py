@@ -83,8 +83,8 @@ class Checkpoints:
 
         Returns when the state is copied; the caller may then change it. Files are written in the background; what goes
         wrong there is raised by the next `save` or `wait`. The newest checkpoint saved with `protect` is not pruned.
-        The job may ask for more of it in the background, or for less (`checkpoint.overlap`): until they step, what the
-        `optimizers` change is being copied yet; or the checkpoint stands when this returns.
+        With `checkpoint.overlap: all` the tensors that `optimizers` step are copied in the background too, and their
+        next step waits for it; with `none` this returns when the checkpoint is committed.
         """
         self.wait()
         overlap = self._plan.spec.checkpoint.overlap

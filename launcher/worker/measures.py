@@ -106,7 +106,8 @@ def compute(name: str, measure: Any, states: Sequence[State]) -> float:
     """Its value over all ranks; it begins anew. Raises JobFailed where that is not one number."""
     put(measure, states)
     with _unsynchronized(measure):
-        value = getattr(measure.compute, "__wrapped__", measure.compute)()  # not that of an unchanged measure, kept
+        # Its own compute: what torchmetrics wraps it in returns the value of the last call until the next update.
+        value = getattr(measure.compute, "__wrapped__", measure.compute)()
     measure.reset()
     if not isinstance(value, Tensor) or value.numel() != 1:
         what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

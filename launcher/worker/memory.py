@@ -35,7 +35,10 @@ def pages(size: int) -> Tensor:
 
 
 def copy(into: Tensor, source: Tensor, *, pinned: bool = False) -> None:
-    """As `Tensor.copy_`, of one shape; from a GPU into pinned memory it is only queued."""
+    """As `Tensor.copy_`, of one shape; from a GPU into pinned memory it is only queued.
+
+    Torch's count of changes in place may not rise: `overlap` does not see what this changes while a save copies it.
+    """
     alike = into.dtype == source.dtype and all(_plain(each) for each in (into, source))
     if alike and torch.get_num_threads() <= FEW:
         copy_by_one_core(into, source)
