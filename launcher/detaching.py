@@ -15,10 +15,11 @@ PATIENCE = 30.0
 """Seconds that it gets to take over."""
 
 
-def begin(words: Sequence[str], *, log: Path, begun: Callable[[int], object]) -> int | None:
-    """Start `launcher WORDS` in the background, and return once `begun` says that the process of this number took over.
+def begin(words: Sequence[str], *, log: Path, begun: Callable[[int], object]) -> None:
+    """Start `launcher WORDS` in the background, and return once `begun` says that the process of this number took over,
+    or that nothing is left to take over. What it says goes to `log`.
 
-    Returns its exit code where it has ended by then. What it says goes to `log`.
+    Raises EnvironmentUnfit where it ends, with whatever code, before that.
     """
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     argv = [sys.executable, "-P", "-m", "launcher", *words]
@@ -29,4 +30,8 @@ def begin(words: Sequence[str], *, log: Path, begun: Callable[[int], object]) ->
         raise EnvironmentUnfit(f"launcher {shlex.join(words)} did not start in the background", hint=f"see {log}")
     if process.stdin is not None:
         process.stdin.close()
-    return process.returncode
+    if process.returncode is not None and not begun(process.pid):
+        raise EnvironmentUnfit(
+            f"launcher {shlex.join(words)} ended with exit code {process.returncode} before it took over",
+            hint=f"see {log}",
+        )

@@ -304,5 +304,10 @@ def _outcome(folder: RunFolder, decided: Plan, verdict: Verdict) -> RunRecord:
 def _detached(folder: RunFolder) -> RunRecord:
     """Let a launcher of its own session watch the run, and return once it has taken the run over."""
     words = ["resume", folder.path.name, "--runs-dir", str(folder.path.parent)]
-    detaching.begin(words, log=folder.supervisor_log, begun=lambda _: folder.holder() is not None)
+    detaching.begin(words, log=folder.supervisor_log, begun=lambda _: _is_attended(folder))
     return store.record(folder.path)
+
+
+def _is_attended(folder: RunFolder) -> bool:
+    """Whether somebody watches the run, or has already seen it to its end."""
+    return folder.holder() is not None or store.record(folder.path).state == "SUCCEEDED"

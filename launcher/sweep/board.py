@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -131,3 +131,7 @@ def read(storage: BaseStorage, sweep: Sweep) -> Board:
         return Board(storage, storage.get_study_id_from_name(sweep.id), sweep.spec)
     except KeyError:
         raise RequestError(f"{sweep.id}: the storage has no trials of it yet", hint=sweep.resume_command) from None
+
+
+def all_over(trials: Sequence[FrozenTrial]) -> bool:
+    return all(trial.state.is_finished() for trial in trials)

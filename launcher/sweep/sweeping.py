@@ -7,7 +7,7 @@ from pathlib import Path
 
 from launcher import detaching, machine, stopping, store
 from launcher.attempt import StopRequest
-from launcher.errors import EnvironmentUnfit, Interrupted, RequestError
+from launcher.errors import RequestError
 from launcher.lock import Holder
 from launcher.sweep import board, devices, folder, storage
 from launcher.sweep.board import Board
@@ -71,20 +71,22 @@ def _work(sweep: Sweep, board_of: Callable[..., Board], detach: bool, listener: 
         trials = board_of(kept, sweep)
         folder.write(sweep)
         listener({"event": "sweep", "id": sweep.id, "folder": str(sweep.folder), "trials": sweep.spec.count})
-        if not detach:
+        if not detach or board.all_over(trials.trials()):
             asked = StopRequest()
             asked.install()
             return Worker(sweep, trials, listener, asked).work()
-    return _detached(sweep)
+        return _detached(sweep, trials)
 
 
-def _detached(sweep: Sweep) -> bool | None:
+def _detached(sweep: Sweep, trials: Board) -> bool | None:
     """Let a worker of its own session go on, and return once it has begun."""
-    code = detaching.begin(
+    detaching.begin(
         ["sweep", "resume", sweep.id, "--runs-dir", str(sweep.runs_dir)],
         log=sweep.log,
-        begun=lambda pid: pid in [worker.pid for worker in folder.workers(sweep.folder).values()],
+        begun=lambda pid: _works(sweep, pid) or board.all_over(trials.trials()),
     )
-    if code in (RequestError.exit_code, EnvironmentUnfit.exit_code):
-        raise EnvironmentUnfit(f"{sweep.id}: its worker ended before it could begin", hint=f"see {sweep.log}")
-    return None if code is None else code != Interrupted.exit_code
+    return True if board.all_over(trials.trials()) else None
+
+
+def _works(sweep: Sweep, pid: int) -> bool:
+    return pid in [worker.pid for worker in folder.workers(sweep.folder).values()]

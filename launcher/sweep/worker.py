@@ -17,7 +17,7 @@ from launcher.attempt import StopRequest
 from launcher.errors import RequestError
 from launcher.jobfile.overrides import setting
 from launcher.sweep import devices
-from launcher.sweep.board import Board, Ended
+from launcher.sweep.board import Board, Ended, all_over
 from launcher.sweep.choice import Judge, choose
 from launcher.sweep.folder import Sweep
 from launcher.sweep.running import Running
@@ -58,7 +58,7 @@ class Worker:
                 raise
             finally:
                 path.unlink(missing_ok=True)
-        return _all_over(self._board.trials())
+        return all_over(self._board.trials())
 
     def _step(self) -> bool:
         """One look at everything; whether there is more to do."""
@@ -70,7 +70,7 @@ class Worker:
         if self._stop.times:
             return bool(self._running)
         self._take_some(trials)
-        return bool(self._running) or not _all_over(trials)
+        return bool(self._running) or not all_over(trials)
 
     def _attend(self, running: Running, trial: FrozenTrial) -> None:
         if trial.state.is_finished() or trial.user_attrs.get("owner") not in (self.name, None):
@@ -108,7 +108,7 @@ class Worker:
                     self._begin(trial, trials)
             elif trial.state == TrialState.WAITING:
                 known = self._sweep.spec.known_before(trial.number)
-                if not _all_over(trials[:known]):
+                if not all_over(trials[:known]):
                     return
                 if self._board.claim(trial, self.name):
                     self._begin(trial, trials)
@@ -177,7 +177,3 @@ class Worker:
             for trial in self._board.trials():
                 if trial.state == TrialState.RUNNING and trial.user_attrs.get("owner") == self.name:
                     self._board.own(trial, None)
-
-
-def _all_over(trials: Sequence[FrozenTrial]) -> bool:
-    return all(trial.state.is_finished() for trial in trials)

@@ -1,6 +1,8 @@
 """The command's words: what it passes on and what it says; whole sweeps are tested in tests/sweep."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import yaml
 
 pytest.importorskip("optuna")
 
-from launcher import detaching, waiting
+from launcher import detaching, shell, waiting
 from tests.cli.conftest import Cli
 from tests.sweep.conftest import Toy, toy, toys
 
@@ -142,6 +144,22 @@ def test_a_sweep_in_the_background_is_stopped_and_goes_on(
     again = launcher("sweep", "stop", *where)
     assert again.code == 2 and "nobody works on it" in again.err
     assert launcher("sweep", "resume", *where).code == 0 and toy.rows()[0][1] == "complete"
+
+
+@pytest.mark.parametrize("end", ["sys.exit(1)", "sys.exit(130)", "os.kill(os.getpid(), 9)"])
+def test_a_worker_in_the_background_that_dies_at_once_is_no_sweep_that_is_over(
+    launcher: Cli, toy: Toy, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    died = [sys.executable, "-S", "-c", f"import os, sys; {end}"]
+    monkeypatch.setattr(shell, "start", lambda *_, **__: subprocess.Popen(died))
+    files = toy.path / "job.yaml", "--sweep", toy.path / "sweep.yaml"
+    said = launcher("sweep", *files, "--detach", "--runs-dir", toy.runs)
+    assert said.code == 3 and "before it took over\nhint: see " in said.err and "best" not in said.out
+
+
+def test_of_a_sweep_that_is_over_nothing_goes_on_in_the_background(launcher: Cli, swept: Toy) -> None:
+    said = launcher("sweep", "resume", "latest", "--detach", "--runs-dir", swept.runs)
+    assert said.code == 0 and "\nbest: trial " in said.out and "background" not in said.out
 
 
 def _in_background(toy: Toy, begun: Callable[[int], object]) -> None:
