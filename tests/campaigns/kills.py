@@ -255,10 +255,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, metavar="ROUND")
     parser.add_argument("--torchrun", type=int, default=0, metavar="TRIALS", help="torchrun's own restart beside it")
-    parser.add_argument("--first", type=int, default=0, metavar="ROUND")
+    parser.add_argument("--first", type=int, metavar="ROUND")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="go on with the campaign of this file")
     chosen = parser.parse_args()
+    if chosen.only is not None and (chosen.keep or chosen.first is not None):
+        parser.error("--only repeats one round: it takes neither --keep nor --first")
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         folder = Path(name)
         if chosen.only is None:
@@ -275,7 +277,12 @@ def _gone_on_with(folder: Path, chosen: argparse.Namespace) -> list[Round]:
     before = [Round(**fields) for fields in kept.lines(chosen.keep)] if chosen.keep else []
     if others := {each.seed for each in before} - {chosen.seed}:
         sys.exit(f"{chosen.keep} keeps a campaign of seed {others.pop()}: name another file, or that seed")
-    number = max((each.number + 1 for each in before), default=chosen.first)
+    numbers = [each.number for each in before]
+    if twice := {number for number in numbers if numbers.count(number) > 1}:
+        sys.exit(f"{chosen.keep} keeps round {min(twice)} more than once: put parts together that do not overlap")
+    if before and chosen.first not in (None, min(numbers)):
+        sys.exit(f"{chosen.keep} begins with round {min(numbers)}: name another file, or no other --first")
+    number = max((each + 1 for each in numbers), default=chosen.first or 0)
     kills = chosen.kills - sum(len(each.deaths) for each in before)
     to_come = campaign(folder, chosen.seed, kills, number=number)
     return [*before, *closing.told(kept.keeping(to_come, chosen.keep) if chosen.keep else to_come)]

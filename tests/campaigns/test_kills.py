@@ -50,6 +50,26 @@ def test_a_campaign_that_was_ended_goes_on_with_the_rounds_it_had(tmp_path: Path
     assert [Round(**fields) for fields in kept.lines(file)] == [*began, Round(1, SEED, faults=["a fault"])]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "options", "said"),
+    [
+        ([0, 1, 1], [], "keeps round 1 more than once"),
+        ([5, 6], ["--first", "9"], "begins with round 5"),
+        ([], ["--only", "3"], "--only repeats one round"),
+    ],
+)
+def test_what_would_count_a_round_twice_or_be_left_aside_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    numbers: list[int], options: list[str], said: str,
+) -> None:  # fmt: skip
+    file = tmp_path / "kept"
+    assert len(list(kept.keeping([Round(number, SEED) for number in numbers], file))) == len(numbers)
+    monkeypatch.setattr("sys.argv", ["kills", "--kills", "0", "--keep", str(file), *options])
+    with pytest.raises(SystemExit) as ended:
+        kills.main()
+    assert said in f"{ended.value} {capsys.readouterr().err}"
+
+
 def leg(begun: float, start: int, reached: int, saved: int) -> Leg:
     return Leg(begun=begun, ended=begun + 10, start=start, reached=reached, saved=saved, first_step=begun + 2)
 
