@@ -64,7 +64,7 @@ def bench(
     Raises what a run raises before it starts, Ended where the job as it is fails, Interrupted where it is stopped, and
     JobFailed where it makes too few steps. What is tried and cannot be, or fails, is told in the report.
     """
-    load = os.getloadavg()[0] / len(os.sched_getaffinity(0))
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)  # both are the machine's, also in a container of a few cores
     plan = planned(job_path, overrides, runs_dir)
     variants = list(_variants(plan, overrides, request, ablate=ablate))
     taken: dict[str, list[list[Answer]]] = {variant.name: [] for variant in variants}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,13 @@ def test_a_lever_that_does_not_fit_or_fails_costs_its_own_row_only(
     assert [levers[name].failed for name in planted] == ["no room", "no step", "no such kernel"]
     assert "max-autotune" in levers["training.numerics=exact"].failed and "training.numerics=exact" not in ran
     assert levers["model.compile=default"].ratio == 1.0 and ran.count("loader.workers=2") == 1
+
+
+def test_the_load_of_a_machine_is_held_against_all_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "measured", lambda *_, **__: [answer(1.0, 1.0)])
+    monkeypatch.setattr(os, "getloadavg", lambda: (32.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert ablated(tmp_path).load == 0.5
 
 
 def test_the_job_as_it_is_may_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
