@@ -14,7 +14,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 MARK = "LAUNCHER_RUN"
-"""Environment variable that marks every process of a run; its value is the run id."""
+"""Environment variable that marks every process of a run; its value is the run id, or nothing for what is no run's."""
 
 
 def adopt_orphans() -> None:
@@ -34,7 +34,8 @@ def die_with_parent(parent: int) -> None:
 
 def end_descendants(mark: str | None = None, *, spare: Collection[int] = (), patience: float = 10.0) -> bool:
     """Kill every descendant of this process and reap it, but for those in `spare`; with a mark, also but for those that
-    carry another. One that carries none may have been started by the run's with an environment of its own.
+    carry another, or an empty one: launchers in the background and of trials. One that carries none may have been
+    started by the run's with an environment of its own.
 
     Looks again until none is left, because one may fork while it is being looked for. Returns False if some are
     still there after `patience` seconds (stuck in the kernel, or another user's).
@@ -121,7 +122,7 @@ def _mark(pid: int) -> str | None:
         for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             name, _, value = variable.partition(b"=")
             if name == MARK.encode():
-                return value.decode(errors="replace") or None
+                return value.decode(errors="replace")
     return None
 
 

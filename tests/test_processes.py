@@ -44,11 +44,13 @@ import os, subprocess
 from launcher import processes
 mine = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: "run-1"})
 other = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: "run-10"})
+no_runs = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: ""})
 spared = subprocess.Popen(["sleep", "300"], env={})
 scrubbed = subprocess.Popen(["sleep", "300"], env={})
 assert processes.end_descendants(mark="run-1", spare=[spared.pid])
-assert other.poll() is None and spared.poll() is None
+assert other.poll() is None and no_runs.poll() is None and spared.poll() is None
 other.kill()
+no_runs.kill()
 spared.kill()
 print(mine.pid, scrubbed.pid)
 """
