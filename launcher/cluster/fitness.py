@@ -12,7 +12,7 @@ from envcheck.facts import Facts
 from envcheck.sections.cluster import Cluster, Identity, Node
 from launcher.cluster.probe import FULL_PACKETS
 from launcher.cluster.survey import Seen
-from launcher.errors import EnvironmentUnfit
+from launcher.errors import EnvironmentUnfit, counted
 from launcher.plan import Machine
 
 OLDEST_PYTHON = (3, 11)
@@ -111,7 +111,11 @@ def _cluster(hosts: Sequence[str], seen: Sequence[Seen]) -> Cluster:
 
 
 def _node(host: str, one: Seen, by_port: Mapping[tuple[str, int], str]) -> Node:
-    prints = {name: f"{found['files']} files, {found['digest'][:8]}" for name, found in one["prints"].items() if found}
+    prints = {
+        name: f"{counted(found['files'], 'file')}, {found['digest'][:8]}"
+        for name, found in one["prints"].items()
+        if found
+    }
     shut = {by_port[address, port]: f"{why} ({address} port {port})" for address, port, why in one.get("unreached", [])}
     python = ".".join(map(str, _version(one["python"])))
     return Node(

@@ -44,6 +44,7 @@ PLANTED: dict[str, tuple[Plant, bool, str]] = {
     "another rich": (lambda b: b["packages"].update(rich="13.0"), False, "b has rich==13.0; the other has rich==14.0"),
     "no data": (lambda b: b["prints"].update({"/data": None}), True, "b has /data: none; the other has"),
     "fewer data": (lambda b: b["prints"]["/data"].update(files=2), True, "b has /data: 2 files, d0"),
+    "one file": (lambda b: b["prints"]["/data"].update(files=1), True, "b has /data: 1 file, d0"),
     "other data": (lambda b: b["prints"]["/data"].update(digest="d1"), True, "b has /data: 3 files, d1"),
     "a narrow path": (lambda b: b.update(unreached=[["10.0.0.1", 4000, FULL_PACKETS]]), True, "large ones do not"),
     "the same machine": (lambda b: b.update(identity="boot:1:2"), True, "a and b are one machine"),

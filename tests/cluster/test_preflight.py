@@ -72,7 +72,7 @@ def test_data_that_one_node_has_otherwise_is_named(start: Start, lab: Lab) -> No
     finally:
         for node in NODES:
             lab.ssh(node, f"rm -r {lab.local}/data")
-    assert f"node-b has {lab.local}/data: 1 files, " in err
+    assert f"node-b has {lab.local}/data: 1 file, " in err
 
 
 def test_code_that_one_node_has_otherwise_is_named(start: Start, lab: Lab, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_code_that_one_node_has_otherwise_is_named(start: Start, lab: Lab, tmp_p
         err = refusal(start(), lab)
     finally:
         lab.ssh("node-b", f"umount {target}")
-    assert f"node-b has {tmp_path}: 1 files, " in err
+    assert f"node-b has {tmp_path}: 1 file, " in err
 
 
 def test_a_path_that_takes_only_small_packets_is_named(start: Start, lab: Lab) -> None:
