@@ -6,12 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import annotated_types
 import xxhash
 
 from tests.cluster.lab import NODES, Lab, until
@@ -26,8 +26,9 @@ exec dockerd --host unix://{lab}/local/docker.sock --data-root {path}/data --exe
  --bridge none --iptables=false --ip6tables=false
 """
 PYTHON = Path(os.path.realpath(sys.executable))
-LEFT_OUT = {"site-packages", "test", "__pycache__", "config-3.11-x86_64-linux-gnu", "ensurepip", "idlelib", "tkinter"}
-NEEDED = (annotated_types, xxhash)
+CONFIG = Path(str(sysconfig.get_config_var("LIBPL"))).name
+LEFT_OUT = {"site-packages", "test", "__pycache__", CONFIG, "ensurepip", "idlelib", "tkinter"}
+NEEDED = (xxhash,)
 TORCH = "Name: torch\nVersion: 2.13.0+cpu\n"
 
 
