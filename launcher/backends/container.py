@@ -29,7 +29,7 @@ HOME = "/launcher"
 COMPLAINTS: tuple[tuple[str, str, str], ...] = (
     ("No such image", "its engine does not hold the image", "docker save IMAGE | ssh HOST docker load"),
     ("Cannot connect", "no Docker engine answers there", "ssh -t HOST sudo systemctl start docker"),
-    ("ermission denied", "you may not speak to its engine", "ssh -t HOST sudo usermod -aG docker USER"),
+    ("ermission denied", "you may not speak to its engine", "ssh -t HOST 'sudo usermod -aG docker $USER'"),
     ("source path does not exist", "a folder is not there", "--set ssh.sync=rsync, which copies files"),
     ("could not select device driver", "its engine has no GPUs to give", "install nvidia-container-toolkit there"),
     ("docker: not found", "docker is not there", "install Docker there"),
@@ -62,14 +62,15 @@ def data(job: JobSpec) -> tuple[str, ...]:
     return tuple(word for path in job.data for word in ("--mount", f"type=bind,src={path},dst={path},readonly"))
 
 
-def explain(host: str, code: int, said: str) -> LauncherError:
-    """docker's complaint on a host, or ssh's, as a sentence with a remedy."""
+def explain(host: str, code: int, said: str, *, image: str) -> LauncherError:
+    """docker's complaint of an image on a host, or ssh's, as a sentence with a remedy."""
     if code in (NOT_STARTED, 127):
         lines = said.splitlines() or ["it said nothing"]
         for words, meaning, remedy in COMPLAINTS:
             for line in lines:
                 if words in line:
-                    return EnvironmentUnfit(f"{host}: {meaning} ({line})", hint=remedy.replace("HOST", host))
+                    typed = remedy.replace("HOST", host).replace("IMAGE", image)
+                    return EnvironmentUnfit(f"{host}: {meaning} ({line})", hint=typed)
         return EnvironmentUnfit(
             f"{host}: its engine did not start the container ({lines[0]})", hint=f"ssh {host} docker ps"
         )

@@ -91,16 +91,23 @@ def render(plan: Plan) -> Submission:
 def prepare(plan: Plan, _folder: RunFolder, tell: Tell) -> None:
     """Before an attempt: the network is there, and no container of an earlier one."""
     client = engine.connect()
-    _remove_containers(plan.run_id, tell)
+    _remove_containers(plan, tell)
     if not client.networks.list(names=[f"^{NETWORK}$"]):
         client.networks.create(NETWORK, driver="bridge", check_duplicate=True)
 
 
 def collect(plan: Plan, _folder: RunFolder, _lost: Sequence[str] | None, tell: Tell) -> None:
-    """After an attempt: what the engine saw done to its containers is told, and none of them is left."""
-    for text in _done_to_containers(plan):
-        tell({"event": "warning", "text": text})
-    _remove_containers(plan.run_id, tell)
+    """After an attempt: what the engine saw done to its containers is told, and none of them is left.
+
+    An engine that does not answer costs the attempt no verdict.
+    """
+    from docker.errors import DockerException
+
+    for part in (_tell_what_was_done, _remove_containers):
+        try:
+            part(plan, tell)
+        except (DockerException, EnvironmentUnfit, OSError) as error:
+            tell({"event": "warning", "text": f"the engine does not answer for the attempt's containers: {error}"})
 
 
 def _on_hosts(spec: JobSpec) -> bool:
@@ -207,6 +214,11 @@ def _require_architecture(image: Image) -> None:
         )
 
 
+def _tell_what_was_done(plan: Plan, tell: Tell) -> None:
+    for text in dict.fromkeys(_done_to_containers(plan)):
+        tell({"event": "warning", "text": text})
+
+
 def _done_to_containers(plan: Plan) -> Iterator[str]:
     """What the attempt's node programs cannot tell themselves: they were killed, or the kernel ran out of memory."""
     asked = {"label": f"{container.LABEL}={plan.run_id}", "event": list(DONE)}
@@ -214,14 +226,15 @@ def _done_to_containers(plan: Plan) -> Iterator[str]:
     now: Any = time.time()  # the engine takes fractions of a second, of which the SDK's types do not know
     for event in engine.connect().events(since=0, until=now, filters=asked, decode=True):
         about = event["Actor"]["Attributes"]
-        if about["name"] in names:
-            yield f"node {names[about['name']]}: {DONE[event['Action']].format(**about)}"
+        if about.get("name") in names:
+            told = DONE[event["Action"]].format(signal=about.get("signal", "?"))
+            yield f"node {names[about['name']]}: {told}"
 
 
-def _remove_containers(run_id: str, tell: Tell) -> None:
+def _remove_containers(plan: Plan, tell: Tell) -> None:
     from docker.errors import NotFound
 
-    for left in engine.connect().containers.list(all=True, filters={"label": f"{container.LABEL}={run_id}"}):
+    for left in engine.connect().containers.list(all=True, filters={"label": f"{container.LABEL}={plan.run_id}"}):
         try:
             left.remove(force=True)
         except NotFound:

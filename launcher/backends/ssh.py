@@ -11,6 +11,7 @@ The Python is the host's own, or with `backend: docker` an image's, in a contain
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import shlex
 import sys
@@ -201,7 +202,10 @@ def _read_hosts(path: Path) -> tuple[str, ...]:
 def _routes(job: JobSpec) -> list[Route]:
     """With a connection's own limit just before the look's, so that ssh can say what the matter was."""
     routes = connection.routes(job.ssh, patience=min(connection.PATIENCE, max(1, int(job.look.seconds) - 1)))
-    return [dataclasses.replace(route, explain=container.explain) for route in routes] if _contained(job) else routes
+    if not _contained(job):
+        return routes
+    explain = functools.partial(container.explain, image=job.image)
+    return [dataclasses.replace(route, explain=explain) for route in routes]
 
 
 def _look(job: JobSpec, run: Plan | None = None) -> Look:

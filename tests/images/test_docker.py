@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import APIError
 
 from launcher import jobfile, plan, shell, store
 from launcher.backends import container, docker
@@ -62,6 +63,7 @@ def test_where_hosts_are_named_each_runs_a_container_that_is_itself_to_its_peers
 def test_hosts_that_share_no_files_mount_what_was_copied_to_them(decided: Plan) -> None:
     words = docker.BACKEND.render(on_hosts(decided, sync="rsync")).commands[0].argv[-1]
     assert 'src="$HOME"/.launcher/r,dst=/launcher/.launcher/r --workdir /launcher' in words and "/jobs" not in words
+    assert words.count("--mount") == 1 and "--volume" not in words
 
 
 def test_each_host_has_its_own_gpus(decided: Plan) -> None:
@@ -78,13 +80,13 @@ def test_an_image_by_digest_wants_the_device_said_where_hosts_hold_it() -> None:
 SAID_ON_A_HOST = {
     "docker: Error response from daemon: No such image: x": (
         "does not hold the image",
-        "docker save IMAGE | ssh gpu-1",
+        f"docker save {DIGEST} | ssh gpu-1 docker load",
     ),
     "docker: Cannot connect to the Docker daemon at unix:///run": (
         "no Docker engine answers",
         "systemctl start docker",
     ),
-    "docker: permission denied while trying to connect": ("may not speak to its engine", "usermod -aG docker"),
+    "docker: permission denied while trying to connect": ("may not speak to its engine", "usermod -aG docker $USER'"),
     "invalid mount config: bind source path does not exist: /r": ("a folder is not there", "ssh.sync=rsync"),
     'could not select device driver "" with capabilities: [[gpu]]': ("no GPUs to give", "nvidia-container-toolkit"),
     "sh: 1: exec: docker: not found": ("docker is not there", "install Docker"),
@@ -95,7 +97,8 @@ SAID_ON_A_HOST = {
 @pytest.mark.parametrize("said", SAID_ON_A_HOST)
 def test_what_docker_says_on_a_host_becomes_a_sentence_and_a_remedy(said: str) -> None:
     meaning, remedy = SAID_ON_A_HOST[said]
-    error = container.explain("gpu-1", container.NOT_STARTED, f"{said}\n\nRun 'docker run --help' for more information")
+    said += "\n\nRun 'docker run --help' for more information"
+    error = container.explain("gpu-1", container.NOT_STARTED, said, image=DIGEST)
     assert error.message.startswith("gpu-1: ") and meaning in error.message and remedy in str(error.hint)
 
 
@@ -131,6 +134,47 @@ def test_an_image_that_is_not_built_says_how_to_build_it(monkeypatch: pytest.Mon
     with pytest.raises(EnvironmentUnfit) as caught:
         docker.settle(jobfile.load(JOB, ["backend=docker"]), JOB)
     assert caught.value.hint == "launcher images build cpu"
+
+
+class Engine:
+    """Answers with these events, or with a fault; has no containers."""
+
+    def __init__(self, *events: dict[str, str] | Exception) -> None:
+        self._events, self.containers = events, self
+
+    def events(self, **_asked: object) -> Iterator[dict[str, Any]]:
+        for event in self._events:
+            if isinstance(event, Exception):
+                raise event
+            yield {"Action": event.pop("Action"), "Actor": {"Attributes": event}}
+
+    def list(self, **_asked: object) -> tuple[()]:
+        return ()
+
+
+def told_of(answering: Engine, planned: Plan, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(engine, "connect", lambda: answering)
+    told: list[str] = []
+    docker.collect(planned, store.RunFolder(Path("/runs/r")), None, lambda event: told.append(event["text"]))
+    return told
+
+
+def test_the_same_thing_done_to_a_container_is_told_once(decided: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = told_of(Engine(*({"Action": "oom", "name": "r-1-1"} for _ in range(5))), decided, monkeypatch)
+    assert told == ["node 1: a process of its container was ended because the memory was full"]
+
+
+def test_a_kill_of_which_the_engine_names_no_signal_is_told(decided: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "sent signal ? by" in told_of(Engine({"Action": "kill", "name": "r-1-0"}), decided, monkeypatch)[0]
+
+
+@pytest.mark.parametrize("fault", [APIError("busy"), EnvironmentUnfit("no engine"), ConnectionResetError("gone")])
+def test_an_engine_that_does_not_answer_after_an_attempt_is_told_and_no_failure(
+    fault: Exception, decided: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert told_of(Engine(fault), decided, monkeypatch) == [
+        f"the engine does not answer for the attempt's containers: {fault}"
+    ]
 
 
 def _unready() -> str | None:
