@@ -66,4 +66,4 @@ def test_a_host_whose_container_is_killed_is_named_and_a_new_attempt_begins(cont
 def test_an_engine_without_the_image_is_named_with_what_brings_it_there(contain: Start) -> None:
     code, _, err = contain(f"image=sha256:{'0' * 64}").wait()
     assert code == 3 and "node-a: its engine does not hold the image" in err
-    assert "docker save IMAGE | ssh node-a docker load" in err
+    assert f"docker save sha256:{'0' * 64} | ssh node-a docker load" in err
