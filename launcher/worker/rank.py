@@ -33,9 +33,9 @@ from launcher.worker.context import Context, Outcome
 from launcher.worker.meanings import explained
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
-NOT_THE_USERS = (
-    str(Path(__file__).parents[1]),
-    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+NOT_THE_USERS = tuple(
+    f"{folder}{os.sep}"  # a folder beside launcher's may begin with its name
+    for folder in (str(Path(__file__).parents[1]), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 )
 """Where code lies that is launcher's own, Python's, or installed."""
 
