@@ -38,8 +38,7 @@ from launcher.worker import rank, tasks
 RENDEZVOUS_TIMEOUT = 300
 """Seconds to wait for the other nodes' agents."""
 SHUTDOWN_TIMEOUT = 2
-"""Seconds a rank gets between SIGTERM and SIGKILL after another rank of the node has failed; 30 with a torch (2.11
-and before) that does not know the variable by which it is told."""
+"""Seconds that a rank is left with after another rank of the node has failed."""
 
 
 PROBE_TIMEOUT = 120
@@ -114,6 +113,7 @@ def _attempt(request: Mapping[str, Any], listener: int | None) -> int:
     plan = Plan.from_json(request["plan"])
     os.environ.update(request["env"])
     signal.signal(signal.SIGUSR1, _pass_stop_on)
+    end_survivors()
     try:
         elastic_launch(_config(plan, request, listener), rank.main)(plan, request["node_rank"], os.getpid())
     except ChildFailedError as error:
@@ -219,6 +219,36 @@ class _BoundRendezvous(StaticTCPRendezvous):
             master_listen_fd=self._listen_fd,
         )
         return super().next_rendezvous()
+
+
+def end_survivors() -> None:
+    """From now on, kill the children that are left some seconds after the first of them has failed.
+
+    torch does so after 30 s where a rank takes no SIGTERM, and it takes none while it waits in torch's own code for the
+    one that is dead, as for the other members of a new process group.
+    """
+    agent = os.getpid()
+
+    def begin_to_count(*_: object) -> None:
+        if os.getpid() == agent and _one_has_failed() and not any(signal.getitimer(signal.ITIMER_REAL)):
+            signal.setitimer(signal.ITIMER_REAL, SHUTDOWN_TIMEOUT)
+
+    def kill(*_: object) -> None:
+        for child in multiprocessing.active_children() if os.getpid() == agent else ():
+            if child.pid is not None:
+                _send(child.pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
+    signal.signal(signal.SIGCHLD, begin_to_count)
+
+
+def _one_has_failed() -> bool:
+    """Whether the child that can be waited for has failed. Where torch was quicker to wait, its own 30 s hold."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return ended is not None and (ended.si_code, ended.si_status) != (os.CLD_EXITED, 0)
 
 
 def _pass_stop_on(_number: int, _frame: object) -> None:

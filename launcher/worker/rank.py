@@ -50,6 +50,8 @@ LOST_PEER = re.compile(
 def main(plan: Plan, node_rank: int, agent: int) -> None:
     """Run this rank's part of the job. Returns when it is done or was stopped; ends the process when it failed."""
     die_with_parent(agent)
+    for number in (signal.SIGCHLD, signal.SIGALRM):  # the agent's handlers; these signals are the user's here
+        signal.signal(number, signal.SIG_DFL)
     local_rank, rank = int(os.environ["LOCAL_RANK"]), int(os.environ["RANK"])
     folder = RunFolder(Path(plan.run_dir))
     _redirect_output(folder.rank_log(plan.attempt, rank))

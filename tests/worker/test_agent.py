@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +57,31 @@ def test_the_oldest_torch_is_told_nothing_it_does_not_know(tmp_path: Path, monke
     plan = ranks.plan_of(ranks.job("classifier", training={"steps": 1}), tmp_path)
     agent._config(plan, {"rendezvous": ("127.0.0.1", 1), "node_rank": 0}, None)
     assert told.keys() <= SETTINGS_OF_TORCH_2_10 and os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == "7"
+
+
+def test_a_rank_that_takes_no_signal_does_not_outlive_another_ones_failure_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a child, whose only children are the two: as in the fork of an attempt."""
+    monkeypatch.setattr(agent, "SHUTDOWN_TIMEOUT", 0.2)
+    fork = multiprocessing.get_context("fork")
+    attempt = fork.Process(target=_an_attempt_with_a_rank_that_fails, args=(fork,))
+    attempt.start()
+    attempt.join(20)
+    assert attempt.exitcode == signal.SIGKILL
+
+
+def _an_attempt_with_a_rank_that_fails(fork: Any) -> None:
+    agent.end_survivors()
+    deaf, failing = fork.Process(target=_hear_nothing), fork.Process(target=os._exit, args=(1,))
+    deaf.start()
+    failing.start()
+    while not multiprocessing.connection.wait([failing.sentinel], 0):  # as torch does
+        time.sleep(0.05)
+    deaf.join()
+    os._exit(-deaf.exitcode)
+
+
+def _hear_nothing() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    time.sleep(40)
