@@ -100,7 +100,7 @@ def test_nodes_are_a_number_or_a_range(nodes: str, least: int, most: int) -> Non
 def test_an_unknown_key_is_answered_with_the_keys_and_the_nearest() -> None:
     said = fault(JOB + "checkpoint: {evry: 3}\n")
     assert said.endswith(
-        "evry: there is no such key; the keys here are every, keep, best, resume (did you mean every?)"
+        "evry: there is no such key; the keys here are every, keep, overlap, best, resume (did you mean every?)"
     )
 
 

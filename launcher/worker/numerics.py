@@ -21,10 +21,9 @@ def configure(plan: Plan) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = exact
     torch.backends.cudnn.benchmark = not exact
-    products = "ieee" if exact else "tf32"
-    torch.backends.cuda.matmul.fp32_precision = products
-    torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]
-    torch.backends.cudnn.rnn.fp32_precision = products  # type: ignore[attr-defined]
+    # By their older names: where the newer ones say "ieee", torch.backends.cudnn.flags() raises, and so torch.export.
+    torch.backends.cuda.matmul.allow_tf32 = not exact
+    torch.backends.cudnn.allow_tf32 = not exact
 
 
 def autocast(plan: Plan) -> AbstractContextManager[object]:

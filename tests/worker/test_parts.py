@@ -55,6 +55,9 @@ def test_exact_numerics_do_not_fill_memory_that_a_kernel_is_about_to_write(
     try:
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.empty(1 << 22).isnan().all()
+        assert not torch.backends.cudnn.allow_tf32
+        with torch.backends.cudnn.flags(enabled=False):  # as torch.export has it, and who differentiates an RNN twice
+            assert not torch.backends.cudnn.enabled
     finally:
         torch.use_deterministic_algorithms(False)
 
