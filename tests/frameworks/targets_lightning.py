@@ -66,7 +66,7 @@ class Gathering(Module):
         self.extremes(loss.detach())
         self.recent(loss.detach())
         self.log("train_loss", loss, on_step=True, on_epoch=True, sync_dist=True)
-        self.log("worst", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log("worst", loss, on_step=False, on_epoch=True, reduce_fx="max", sync_dist=True)
         self.log_dict(self.scores, on_step=False, on_epoch=True)  # type: ignore[arg-type]
         return loss
 
